@@ -1,0 +1,159 @@
+"""The only writer: commands wait in a bounded queue, are drawn in batches, decided and committed together.
+
+One transaction and one fsync serve a whole batch; a single command is a batch of one. Every command that was taken is
+answered: with its record, with a refusal (nothing happened), or with OUTCOME_UNKNOWN (it may have happened).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import ThreadPoolExecutor
+
+from catchment import errors
+from catchment.clock import Clock
+from catchment.errors import Rejection
+from catchment.ledger import quota
+from catchment.ledger.balance import AccountId, AccountState
+from catchment.ledger.commands import Command
+from catchment.ledger.journal import Record, Stored
+from catchment.ledger.ledger import apply, decide
+from catchment.ledger.quota import Rules
+from catchment.store.base import Store, StoreFailed, StoreUnknown
+
+logger = logging.getLogger(__name__)
+
+Asked = tuple[AccountId, Command]
+Answer = Stored | Rejection
+Waiting = tuple[AccountId, Command, "asyncio.Future[Answer]"]
+
+
+class Batcher:
+    """Queue and writer thread. Made, used and closed on one event loop."""
+
+    def __init__(
+        self, store: Store, clock: Clock, rules: Rules, *, queue: int, batch: int, landed: Callable[[int], None]
+    ) -> None:
+        """`queue` and `batch` are numbers of commands; `landed` is called on the loop with the newest sequence."""
+        self._store = store
+        self._clock = clock
+        self._rules = rules
+        self._queue_limit = queue
+        self._batch_limit = batch
+        self._landed = landed
+        self._waiting: list[Waiting] = []
+        self._writing = False
+        self._writer = ThreadPoolExecutor(1, "catchment-writer")
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def submit(self, account: AccountId, command: Command) -> asyncio.Future[Answer]:
+        """Take a command; the future's result is its answer. Refuses when the queue is full or the venue closes."""
+        future = self._loop.create_future()
+        if self._closing:
+            future.set_result(errors.CLOSING())
+        elif len(self._waiting) >= self._queue_limit:
+            future.set_result(errors.QUEUE_FULL())
+        else:
+            self._waiting.append((account, command, future))
+            if not self._writing:
+                self._writing = True
+                self._idle.clear()
+                self._loop.call_soon(self._draw)
+        return future
+
+    async def close(self) -> None:
+        """Take nothing more, answer everyone who waits, stop the thread."""
+        self._closing = True
+        await self._idle.wait()
+        self._writer.shutdown()
+
+    def _draw(self) -> None:
+        """Everything that came in while the last batch was written, up to the limit, is the next one."""
+        batch = self._waiting[: self._batch_limit]
+        del self._waiting[: self._batch_limit]
+        written = self._writer.submit(self._write, [(account, command) for account, command, _ in batch])
+        written.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._answer, batch, done))
+
+    def _write(self, batch: Sequence[Asked]) -> list[Answer]:
+        return write_batch(self._store, batch, self._clock.now(), self._rules)
+
+    def _answer(self, batch: Sequence[Waiting], done: ThreadFuture[list[Answer]]) -> None:
+        answers = _answers(batch, done)
+        newest = 0
+        for (_, _, future), answer in zip(batch, answers, strict=True):
+            if type(answer) is Stored:
+                newest = answer.sequence
+            if not future.done():
+                future.set_result(answer)
+        if newest:
+            self._landed(newest)
+        if self._waiting:
+            self._draw()
+        else:
+            self._writing = False
+            self._idle.set()
+
+
+def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules) -> list[Answer]:
+    """Decide a batch and commit it in one transaction; `now` in milliseconds. An answer for each command, in order.
+
+    A batch in which everything was refused writes nothing. Raises `StoreFailed` or `StoreUnknown` for all of it.
+    """
+    accounts = dict.fromkeys(account for account, _ in batch)
+    with store.transaction() as transaction:
+        states = transaction.load(sorted(accounts))
+        _refresh_quotas(store, states, batch, now, rules)
+        answers: list[Record | Rejection] = []
+        records: list[Record] = []
+        touched: dict[AccountId, AccountState] = {}
+        for account, command in batch:
+            state = states.get(account)
+            if state is None:
+                answers.append(errors.BAD_ACCOUNT())
+                continue
+            decided = decide(account, state, command, now, rules)
+            if type(decided) is Record:
+                apply(state, decided, rules)
+                records.append(decided)
+                touched[account] = state
+            answers.append(decided)
+        sequences = iter(transaction.append(records, touched) if records else ())
+    return [Stored(next(sequences), answer) if isinstance(answer, Record) else answer for answer in answers]
+
+
+def _refresh_quotas(
+    store: Store,
+    states: dict[AccountId, AccountState],
+    batch: Sequence[Asked],
+    now: int,
+    rules: Rules,
+) -> None:
+    """Count the journal again for each quota whose kept count cannot decide this batch."""
+    asked: dict[tuple[AccountId, quota.Quota], int] = {}
+    for account, command in batch:
+        for rule in rules.quotas(command):
+            asked[account, rule] = asked.get((account, rule), 0) + 1
+    for (account, rule), more in asked.items():
+        state = states.get(account)
+        if state is not None and quota.stale(state, rule, max(now, state.timestamp), more):
+            start = rule.window.start(max(now, state.timestamp))
+            state.quotas[rule.name] = store.count_uses(account, rule.triggers, start)
+
+
+def _answers(batch: Sequence[Waiting], done: ThreadFuture[list[Answer]]) -> Sequence[Answer]:
+    error = done.exception()
+    if error is None:
+        return done.result()
+    if isinstance(error, StoreFailed):
+        logger.error("a batch of %d was rolled back: %s", len(batch), error)
+        return [errors.STORE_UNAVAILABLE()] * len(batch)
+    if not isinstance(error, StoreUnknown):
+        logger.error("a batch of %d failed", len(batch), exc_info=error)
+        return [errors.UNKNOWN()] * len(batch)
+    logger.error("a batch of %d may or may not have been committed: %s", len(batch), error)
+    return [errors.OUTCOME_UNKNOWN()] * len(batch)

@@ -1,0 +1,68 @@
+"""Record: one accepted command with its transfers, numbered and chained by digest within its account.
+
+The chain is per account, so that accounts can live on different machines. A record's place in the whole journal (its
+sequence) belongs to the store and is not part of the digest: a journal copied to another engine keeps its digests.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import msgspec
+
+from catchment.ledger.balance import AccountId
+from catchment.ledger.commands import Command
+from catchment.ledger.transfer import Transfer
+
+
+class Body(msgspec.Struct, frozen=True):
+    """What was asked and what it moved: the part of a record that is kept as text."""
+
+    command: Command
+    transfers: tuple[Transfer, ...]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One accepted command. `timestamp` is the venue's time in milliseconds; `number` counts from 1 in the account."""
+
+    account: AccountId
+    number: int
+    timestamp: int
+    body: Body
+    text: bytes
+    digest: bytes
+
+    @property
+    def command(self) -> Command:
+        return self.body.command
+
+    @property
+    def transfers(self) -> tuple[Transfer, ...]:
+        return self.body.transfers
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A record with its place in the whole journal."""
+
+    sequence: int
+    record: Record
+
+
+def seal(account: AccountId, number: int, timestamp: int, body: Body, previous: bytes) -> Record:
+    """The record that follows the one whose digest is `previous`."""
+    text = _ENCODER.encode(body)
+    return Record(account, number, timestamp, body, text, digest_of(account, number, timestamp, text, previous))
+
+
+def digest_of(account: AccountId, number: int, timestamp: int, text: bytes, previous: bytes) -> bytes:
+    """SHA-256 over the previous digest, the account, the number, the time and the body's text."""
+    return sha256(b"%b%b%d:%d:%b" % (previous, account, number, timestamp, text)).digest()
+
+
+def decode_record(account: AccountId, number: int, timestamp: int, text: bytes, digest: bytes) -> Record:
+    """A record as a store kept it. Raises `msgspec.DecodeError` or `msgspec.ValidationError` on damage."""
+    return Record(account, number, timestamp, _DECODER.decode(text), text, digest)
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Body)

@@ -1,0 +1,123 @@
+"""The seam between the venue and its engines: transaction, load, append, tail, and the accounts, assets and API keys.
+
+An engine does no arithmetic on money and knows no rule: it keeps what it is given and gives it back. Calls block; the
+venue makes them from threads of its own. Writes come from one thread, reads from any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
+
+import msgspec
+
+from catchment.ledger.balance import AccountId, AccountState, QuotaUse
+from catchment.ledger.commands import Trigger
+from catchment.ledger.journal import Record, Stored
+from catchment.signature import ApiKey
+
+SCHEMA_VERSION: Final = 1
+
+
+class StoreFailed(Exception):  # noqa: N818 - what happened, in the words of the three outcomes
+    """The engine could not do it and nothing happened."""
+
+
+class StoreUnknown(Exception):  # noqa: N818 - what happened, in the words of the three outcomes
+    """The commit failed half-way: it may have happened. Read again before repeating."""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A customer's account: who, when made (milliseconds), and whether it is enrolled in Portfolio Margin."""
+
+    id: AccountId
+    name: str
+    portfolio_margin: bool
+    created: int
+
+
+class Transaction(Protocol):
+    """One atomic piece of writing. What it loaded stays as it was until it ends."""
+
+    def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
+        """The states of accounts, locked; an account that does not exist is left out."""
+        ...
+
+    def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]:
+        """Write records and the states after them; gives each record its sequence, from 1 without a gap."""
+        ...
+
+
+class Store(Protocol):
+    """An engine. Opened by its constructor, which makes or upgrades the schema and refuses a newer one."""
+
+    address: str
+
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Commit when the block ends, roll back when it raises. Raises `StoreFailed` or `StoreUnknown`."""
+        ...
+
+    def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
+        """A reading of states without a lock: each as of one commit."""
+        ...
+
+    def tail(self, after: int, limit: int) -> list[Stored]:
+        """At most `limit` records whose sequence is greater than `after`, in order."""
+        ...
+
+    def history(
+        self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
+    ) -> list[Stored]:
+        """At most `limit` records of an account with `since <= timestamp <= until` (milliseconds).
+
+        Newest first: those numbered under `below`. Oldest first: those numbered over `below`.
+        """
+        ...
+
+    def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
+        """Auto-collections of an account by any of the triggers at or after `since` (milliseconds).
+
+        `since` of the answer is the time of the oldest one counted, or the given one if there was none.
+        """
+        ...
+
+    def add_account(self, account: Account) -> bool:
+        """Keep a new account with an empty state; False if its name is taken."""
+        ...
+
+    def account(self, account: AccountId) -> Account | None: ...
+
+    def account_named(self, name: str) -> Account | None: ...
+
+    def accounts(self, after: AccountId | None, limit: int) -> list[Account]:
+        """At most `limit` accounts in the order of their ids, those greater than `after`."""
+        ...
+
+    def add_key(self, key: ApiKey) -> bool:
+        """Keep a new API key; False if the text is taken."""
+        ...
+
+    def key(self, api_key: str) -> ApiKey | None:
+        """A key, revoked ones included."""
+        ...
+
+    def keys(self, account: AccountId) -> list[ApiKey]: ...
+
+    def revoke_key(self, api_key: str, now: int) -> bool:
+        """Mark a living key as revoked; False if there is none."""
+        ...
+
+    def keys_version(self) -> int:
+        """A number that changes whenever a key was added or revoked, by any process."""
+        ...
+
+    def add_assets(self, assets: Mapping[str, int]) -> dict[str, int]:
+        """Keep the scales of assets not yet known; gives all known scales, which never change."""
+        ...
+
+    def fingerprint(self, value: str) -> str:
+        """Keep the master key's fingerprint if there is none yet; gives the one that is kept."""
+        ...
+
+    def close(self) -> None: ...

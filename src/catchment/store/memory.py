@@ -1,0 +1,162 @@
+"""The reference engine: plain dictionaries, forgets when it closes. A batch that fails leaves no trace."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_state, encode_state
+from catchment.ledger.commands import AutoCollection, Trigger
+from catchment.ledger.journal import Record, Stored
+from catchment.signature import ApiKey
+from catchment.store.base import Account
+
+
+class MemoryStore:
+    """Keeps states as text, as every engine does, so that a state handed out is never the one kept."""
+
+    def __init__(self) -> None:
+        self.address = "memory:"
+        self._lock = threading.RLock()
+        self._accounts: dict[AccountId, Account] = {}
+        self._names: dict[str, AccountId] = {}
+        self._states: dict[AccountId, str] = {}
+        self._journal: list[Stored] = []
+        self._of_account: dict[AccountId, list[Stored]] = {}
+        self._keys: dict[str, ApiKey] = {}
+        self._keys_version = 0
+        self._assets: dict[str, int] = {}
+        self._fingerprint = ""
+
+    @contextmanager
+    def transaction(self) -> Iterator[_MemoryTransaction]:
+        with self._lock:
+            transaction = _MemoryTransaction(self)
+            yield transaction
+            self._commit(transaction.written, transaction.states)
+
+    def _commit(self, written: Sequence[Stored], states: Mapping[AccountId, AccountState]) -> None:
+        for stored in written:
+            self._journal.append(stored)
+            self._of_account[stored.record.account].append(stored)
+        for account, state in states.items():
+            self._states[account] = encode_state(state)
+
+    def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
+        with self._lock:
+            return {account: decode_state(self._states[account]) for account in accounts if account in self._states}
+
+    def tail(self, after: int, limit: int) -> list[Stored]:
+        with self._lock:
+            return self._journal[after : after + limit]
+
+    def history(
+        self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
+    ) -> list[Stored]:
+        with self._lock:
+            own = self._of_account.get(account, [])
+            first = bisect_left(own, since, key=_timestamp)
+            last = bisect_right(own, until, key=_timestamp)
+            if newest_first:
+                last = min(last, below - 1)
+                return own[max(first, last - limit) : last][::-1] if last > first else []
+            first = max(first, below)
+            return own[first : min(last, first + limit)]
+
+    def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
+        with self._lock:
+            times = [
+                stored.record.timestamp
+                for stored in self._of_account.get(account, [])
+                if stored.record.timestamp >= since
+                and isinstance(stored.record.command, AutoCollection)
+                and stored.record.command.trigger in triggers
+            ]
+            return QuotaUse(min(times, default=since), len(times))
+
+    def add_account(self, account: Account) -> bool:
+        with self._lock:
+            if account.name in self._names:
+                return False
+            self._accounts[account.id] = account
+            self._names[account.name] = account.id
+            self._states[account.id] = encode_state(AccountState(portfolio_margin=account.portfolio_margin))
+            self._of_account[account.id] = []
+            return True
+
+    def account(self, account: AccountId) -> Account | None:
+        return self._accounts.get(account)
+
+    def account_named(self, name: str) -> Account | None:
+        with self._lock:
+            return self._accounts[self._names[name]] if name in self._names else None
+
+    def accounts(self, after: AccountId | None, limit: int) -> list[Account]:
+        with self._lock:
+            ids = sorted(self._accounts)
+            start = bisect_right(ids, after) if after is not None else 0
+            return [self._accounts[account] for account in ids[start : start + limit]]
+
+    def add_key(self, key: ApiKey) -> bool:
+        with self._lock:
+            if key.api_key in self._keys:
+                return False
+            self._keys[key.api_key] = key
+            self._keys_version += 1
+            return True
+
+    def key(self, api_key: str) -> ApiKey | None:
+        return self._keys.get(api_key)
+
+    def keys(self, account: AccountId) -> list[ApiKey]:
+        with self._lock:
+            return sorted((key for key in self._keys.values() if key.account == account), key=lambda key: key.api_key)
+
+    def revoke_key(self, api_key: str, now: int) -> bool:
+        with self._lock:
+            key = self._keys.get(api_key)
+            if key is None or key.revoked:
+                return False
+            self._keys[api_key] = msgspec.structs.replace(key, revoked=now)
+            self._keys_version += 1
+            return True
+
+    def keys_version(self) -> int:
+        return self._keys_version
+
+    def add_assets(self, assets: Mapping[str, int]) -> dict[str, int]:
+        with self._lock:
+            self._assets = {**assets, **self._assets}
+            return dict(self._assets)
+
+    def fingerprint(self, value: str) -> str:
+        with self._lock:
+            self._fingerprint = self._fingerprint or value
+            return self._fingerprint
+
+    def close(self) -> None:
+        """Nothing to release; what was kept is forgotten with the object."""
+
+
+class _MemoryTransaction:
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.written: list[Stored] = []
+        self.states: dict[AccountId, AccountState] = {}
+
+    def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
+        return self._store.load(accounts)
+
+    def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]:
+        first = len(self._store._journal) + len(self.written) + 1
+        self.written += [Stored(first + place, record) for place, record in enumerate(records)]
+        self.states.update(states)
+        return list(range(first, first + len(records)))
+
+
+def _timestamp(stored: Stored) -> int:
+    return stored.record.timestamp

@@ -1,0 +1,169 @@
+-- The SQLite engine's statements, by name. The account's id leads every key of a table that grows with accounts.
+--
+-- A journal row is only ever appended, and names the account's row before it: an account's history is walked along
+-- these links, and found anywhere through a milestone kept for every 256th record. An index over (account, number)
+-- would dirty one page of the file for every record once the journal is large.
+
+-- name: pragmas
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA wal_autocheckpoint = 16384;
+PRAGMA cache_size = -65536;
+PRAGMA temp_store = MEMORY;
+PRAGMA foreign_keys = ON;
+
+-- name: schema
+CREATE TABLE IF NOT EXISTS meta (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS asset (
+    name  TEXT PRIMARY KEY,
+    scale INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS account (
+    id               BLOB PRIMARY KEY,
+    name             TEXT NOT NULL UNIQUE,
+    portfolio_margin INTEGER NOT NULL,
+    created          INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- state is JSON: [portfolio_margin, number, timestamp, digest, {quota: [since, used]},
+-- {asset: [um, cm, margin_free, margin_locked, borrowed, interest, outside, market, version, updated]}]
+CREATE TABLE IF NOT EXISTS holding (
+    account BLOB PRIMARY KEY REFERENCES account (id),
+    head    INTEGER NOT NULL,
+    state   TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS journal (
+    sequence  INTEGER PRIMARY KEY,
+    account   BLOB NOT NULL,
+    number    INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    previous  INTEGER NOT NULL,
+    body      TEXT NOT NULL,
+    digest    BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS milestone (
+    account   BLOB NOT NULL,
+    number    INTEGER NOT NULL,
+    timestamp INTEGER NOT NULL,
+    sequence  INTEGER NOT NULL,
+    PRIMARY KEY (account, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS api_key (
+    account     BLOB NOT NULL REFERENCES account (id),
+    api_key     TEXT NOT NULL UNIQUE,
+    algorithm   TEXT NOT NULL,
+    material    BLOB NOT NULL,
+    permissions TEXT NOT NULL,
+    ip_allow    TEXT NOT NULL,
+    created     INTEGER NOT NULL,
+    revoked     INTEGER NOT NULL,
+    PRIMARY KEY (account, api_key)
+) STRICT, WITHOUT ROWID;
+INSERT OR IGNORE INTO meta (name, value) VALUES ('schema_version', '1'), ('keys_version', '0');
+
+-- name: meta
+SELECT value FROM meta WHERE name = :name;
+
+-- name: add_meta
+INSERT OR IGNORE INTO meta (name, value) VALUES (:name, :value);
+
+-- name: bump_keys_version
+UPDATE meta SET value = value + 1 WHERE name = 'keys_version';
+
+-- name: add_asset
+INSERT OR IGNORE INTO asset (name, scale) VALUES (?, ?);
+
+-- name: assets
+SELECT name, scale FROM asset;
+
+-- name: load
+SELECT account, head, state FROM holding WHERE account = ?;
+
+-- name: load_many
+SELECT account, head, state FROM holding WHERE account IN (
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+);
+
+-- name: last_sequence
+SELECT coalesce(max(sequence), 0) FROM journal;
+
+-- name: append
+INSERT INTO journal (sequence, account, number, timestamp, previous, body, digest) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: append_milestone
+INSERT INTO milestone (account, number, timestamp, sequence) VALUES (?, ?, ?, ?);
+
+-- name: keep_state
+UPDATE holding SET head = ?, state = ? WHERE account = ?;
+
+-- name: tail
+SELECT sequence, account, number, timestamp, body, digest FROM journal
+WHERE sequence > :after ORDER BY sequence LIMIT :limit;
+
+-- name: head
+SELECT head FROM holding WHERE account = :account;
+
+-- name: milestone_at_or_over
+SELECT sequence FROM milestone WHERE account = :account AND number >= :number ORDER BY number LIMIT 1;
+
+-- name: last_milestone_before
+SELECT number FROM milestone WHERE account = :account AND number >= :number AND timestamp < :time
+ORDER BY number DESC LIMIT 1;
+
+-- name: milestone_after_time
+SELECT sequence FROM milestone WHERE account = :account AND timestamp > :time ORDER BY number LIMIT 1;
+
+-- name: walk
+WITH RECURSIVE walk (sequence, account, number, timestamp, previous, body, digest) AS (
+    SELECT sequence, account, number, timestamp, previous, body, digest FROM journal WHERE sequence = :from
+    UNION ALL
+    SELECT j.sequence, j.account, j.number, j.timestamp, j.previous, j.body, j.digest
+    FROM walk JOIN journal AS j ON j.sequence = walk.previous
+    WHERE walk.timestamp >= :since AND walk.number > :over + 1
+)
+SELECT sequence, account, number, timestamp, body, digest FROM walk
+WHERE timestamp >= :since AND timestamp <= :until AND number > :over AND number < :below LIMIT :limit;
+
+-- name: count_uses
+WITH RECURSIVE walk (timestamp, previous, body) AS (
+    SELECT timestamp, previous, body FROM journal WHERE sequence = :from
+    UNION ALL
+    SELECT j.timestamp, j.previous, j.body FROM walk JOIN journal AS j ON j.sequence = walk.previous
+    WHERE walk.timestamp >= :since
+)
+SELECT count(*), min(timestamp) FROM walk
+WHERE timestamp >= :since AND json_extract(body, '$.command.type') = 'AutoCollection'
+AND json_extract(body, '$.command.trigger') IN (SELECT value FROM json_each(:triggers));
+
+-- name: add_account
+INSERT OR IGNORE INTO account (id, name, portfolio_margin, created) VALUES (?, ?, ?, ?);
+
+-- name: add_state
+INSERT INTO holding (account, head, state) VALUES (?, 0, ?);
+
+-- name: account
+SELECT id, name, portfolio_margin, created FROM account WHERE id = :id;
+
+-- name: account_named
+SELECT id, name, portfolio_margin, created FROM account WHERE name = :name;
+
+-- name: accounts
+SELECT id, name, portfolio_margin, created FROM account WHERE id > :after ORDER BY id LIMIT :limit;
+
+-- name: add_key
+INSERT OR IGNORE INTO api_key (account, api_key, algorithm, material, permissions, ip_allow, created, revoked)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: key
+SELECT account, api_key, algorithm, material, permissions, ip_allow, created, revoked FROM api_key
+WHERE api_key = :api_key;
+
+-- name: keys
+SELECT account, api_key, algorithm, material, permissions, ip_allow, created, revoked FROM api_key
+WHERE account = :account ORDER BY api_key;
+
+-- name: revoke_key
+UPDATE api_key SET revoked = :now WHERE api_key = :api_key AND revoked = 0;

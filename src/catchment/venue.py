@@ -1,0 +1,412 @@
+"""The verbs of the venue: open, submit, preview, balances, keys, history, tail, close. Every face is built on these."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from ipaddress import ip_network
+from typing import Final, ParamSpec, TypeVar
+
+import msgspec
+
+from catchment import errors, signature
+from catchment.asset import DEFAULT_SCALE, Asset, valid_name
+from catchment.batcher import Answer, Asked, Batcher
+from catchment.clock import Clock, RealClock
+from catchment.config import Settings
+from catchment.errors import Refused, Rejection
+from catchment.ledger import collection
+from catchment.ledger.audit import Audit, Finding
+from catchment.ledger.balance import AccountId, AccountState
+from catchment.ledger.commands import AssetCollection, AutoCollection, Command
+from catchment.ledger.journal import Record, Stored
+from catchment.ledger.ledger import decide
+from catchment.ledger.quota import Rules
+from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS
+from catchment.signature import Algorithm, ApiKey, Permission, Verifier
+from catchment.store.base import Account, Store
+from catchment.store.open import open_store, sqlite_path
+from catchment.vault import Vault
+from catchment.wallet import Place
+
+logger = logging.getLogger(__name__)
+
+FOREVER: Final = 2**62
+"""A time or a number beyond all others."""
+PAGE: Final = 1_000
+READERS: Final = 2
+MAX_NAME: Final = 64
+ID_BYTES: Final = 16
+KEYS_CHECKED_EVERY_S: Final = 0.1
+"""How long a key revoked by another process may still be taken, in seconds."""
+
+ASSETS: Final = (
+    "USDT USDC FDUSD BFUSD RWUSD BTC ETH BNB SOL XRP DOGE ADA TRX LINK AVAX DOT LTC BCH ETC ATOM UNI FIL NEAR APT SUI"
+).split()
+"""Known to every venue at 8 decimals; the setting `assets` adds more."""
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A living key, ready to verify with, and the account behind it."""
+
+    key: ApiKey
+    account: AccountId
+    portfolio_margin: bool
+    verify: Verifier
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What a collection would do now: its transfers or its refusal, what stays and why, and what quotas leave."""
+
+    answer: Record | Rejection
+    stays: list[collection.Stay]
+    quotas: dict[str, tuple[int, int]]
+    """By quota: uses left before this collection, and the limit."""
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """A key just made; `secret` is told this once, and empty for a public key."""
+
+    key: ApiKey
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.key.api_key})"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What `verify` found: how much was read, every finding, and the units of each asset by place."""
+
+    records: int
+    accounts: int
+    findings: list[Finding]
+    totals: dict[str, dict[Place, int]]
+
+
+class Venue:
+    """One open venue over one store. Made by `Venue.open` on the event loop that uses it."""
+
+    def __init__(self, store: Store, vault: Vault, settings: Settings, clock: Clock) -> None:
+        self.store_address = store.address
+        self.settings = settings
+        self.clock = clock
+        self.rules = Rules(
+            cm_bnb=collection.CmBnb(settings.collection_cm_bnb),
+            shared_daily=settings.quota_shared_daily,
+            api_per_hour=settings.quota_api_per_hour,
+            button_per_day=settings.quota_button_per_day,
+        )
+        self.assets = _known_assets(store, settings)
+        self._store = store
+        self._vault = vault
+        self._batcher = Batcher(
+            store, clock, self.rules, queue=settings.queue, batch=settings.batch, landed=self._landed
+        )
+        self._readers = ThreadPoolExecutor(READERS, "catchment-reader")
+        self._holders: OrderedDict[str, Holder | None] = OrderedDict()
+        self._keys_version = store.keys_version()
+        self._keys_watch = asyncio.create_task(self._watch_keys())
+        self.newest = 0
+
+    @classmethod
+    async def open(cls, settings: Settings, clock: Clock | None = None) -> Venue:
+        """Open the store that the settings name. Refuses what the store, the settings or the master key refuse."""
+        path = sqlite_path(settings.store)
+        store = open_store(settings.store)
+        vault = Vault(path.with_name(path.name + ".key") if path is not None else None)
+        try:
+            sealed_by = store.fingerprint("")
+            if sealed_by and vault.fingerprint(create=False) != sealed_by:
+                raise Refused(errors.WRONG_MASTER_KEY(vault.place))
+            return cls(store, vault, settings, clock or RealClock())
+        except BaseException:
+            store.close()
+            raise
+
+    async def close(self) -> None:
+        """Refuse what comes now, answer everyone who waits, release the store."""
+        await self._batcher.close()
+        self._keys_watch.cancel()
+        self._readers.shutdown()
+        self._store.close()
+
+    # Commands ------------------------------------------------------------------------------------------------------
+
+    def submit(self, account: AccountId, command: Command) -> asyncio.Future[Answer]:
+        """Hand a command to the writer. The answer is a stored record, a refusal, or OUTCOME_UNKNOWN."""
+        return self._batcher.submit(account, command)
+
+    async def preview(self, account: AccountId, command: AutoCollection | AssetCollection) -> Preview:
+        """What `submit` would answer now, by the same `decide`; nothing is written and no quota is used."""
+        return await self._read(self._preview, account, command)
+
+    def _preview(self, account: AccountId, command: AutoCollection | AssetCollection) -> Preview:
+        now = self.clock.now()
+        state = self._store.load([account]).get(account)
+        if state is None:
+            return Preview(errors.BAD_ACCOUNT(), [], {})
+        left = {}
+        for rule in self.rules.quotas(command):
+            use = self._store.count_uses(account, rule.triggers, rule.window.start(now))
+            state.quotas[rule.name] = use
+            left[rule.name] = (max(0, rule.limit - use.used), rule.limit)
+        answer = decide(account, state, command, now, self.rules)
+        moved = []
+        if isinstance(answer, Record):
+            moved = [collection.Sweep(move.asset, move.amount, move.source) for move in answer.transfers]
+        return Preview(answer, collection.stays(state, moved, self.rules.cm_bnb), left)
+
+    def submit_all(self, asked: Sequence[Asked]) -> asyncio.Future[list[Answer]]:
+        """Many commands at once, in the writer's batches; answers in the order asked. Bounded by the queue."""
+        return asyncio.gather(*(self._batcher.submit(account, command) for account, command in asked))
+
+    # Readings ------------------------------------------------------------------------------------------------------
+
+    async def state(self, account: AccountId) -> AccountState | None:
+        """An account's balances as of the last commit."""
+        return (await self._read(self._store.load, [account])).get(account)
+
+    async def history(
+        self,
+        account: AccountId,
+        *,
+        since: int = 0,
+        until: int = FOREVER,
+        below: int | None = None,
+        limit: int = PAGE,
+        newest_first: bool = True,
+    ) -> list[Stored]:
+        """At most `limit` records of an account between two times (milliseconds, both included).
+
+        Newest first, those numbered under `below`; oldest first, those numbered over it: so the last number of one
+        page is the `below` of the next.
+        """
+        edge = below if below is not None else FOREVER if newest_first else 0
+        return await self._read(
+            self._store.history,
+            account,
+            since=since,
+            until=until,
+            below=edge,
+            limit=limit,
+            newest_first=newest_first,
+        )
+
+    async def tail(self, after: int, limit: int = PAGE) -> list[Stored]:
+        """At most `limit` records of all accounts after a sequence, in order."""
+        return await self._read(self._store.tail, after, limit)
+
+    # Accounts ------------------------------------------------------------------------------------------------------
+
+    async def add_account(self, name: str, portfolio_margin: bool = True) -> Account | Rejection:
+        """A new account with empty wallets. Refuses a name that is taken, empty or over 64 characters."""
+        if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+            return errors.INVALID_PARAMETER("name")
+        now = self.clock.now()
+        account = Account(new_account_id(now), name, portfolio_margin, now)
+        return account if await self._read(self._store.add_account, account) else errors.ACCOUNT_EXISTS(name)
+
+    async def account(self, name: str) -> Account | Rejection:
+        """An account by its name, or by its id in hexadecimal."""
+        found = await self._read(self._store.account_named, name)
+        if found is None and len(name) == 2 * ID_BYTES:
+            try:
+                found = await self._read(self._store.account, AccountId(bytes.fromhex(name)))
+            except ValueError:
+                found = None
+        return found if found is not None else errors.BAD_ACCOUNT()
+
+    async def accounts(self) -> AsyncIterator[list[Account]]:
+        """All accounts, in pages, in the order they were made."""
+        after = None
+        while page := await self._read(self._store.accounts, after, PAGE):
+            yield page
+            after = page[-1].id
+
+    # API keys ------------------------------------------------------------------------------------------------------
+
+    async def add_key(
+        self,
+        account: AccountId,
+        *,
+        api_key: str = "",
+        secret: str = "",
+        public_key: str = "",
+        permissions: frozenset[Permission] = frozenset(Permission),
+        ip_allow: tuple[str, ...] = (),
+    ) -> NewKey | Rejection:
+        """A new key: HMAC with a secret (given, or made), or the PEM of an RSA or Ed25519 public key.
+
+        Refuses a text that is taken, a public key that is neither, an address that is none.
+        """
+        api_key = api_key or signature.make_token()
+        if not valid_api_key(api_key):
+            return errors.BAD_API_KEY_FMT()
+        if not all(map(_is_network, ip_allow)):
+            return errors.INVALID_PARAMETER("ip_allow")
+        if public_key:
+            made = signature.public_key_verifier(public_key.encode())
+            if isinstance(made, Rejection):
+                return made
+            algorithm, material, secret = made[0], public_key.encode(), ""
+        else:
+            secret = secret or signature.make_token()
+            algorithm, material = Algorithm.HMAC, await self._read(self._seal, secret.encode())
+        key = ApiKey(api_key, account, algorithm, material, permissions, ip_allow, self.clock.now())
+        if not await self._read(self._store.add_key, key):
+            return errors.KEY_EXISTS()
+        self._forget_keys()
+        return NewKey(key, secret)
+
+    async def keys(self, account: AccountId) -> list[ApiKey]:
+        """An account's keys, revoked ones included; the store knows no secret in clear."""
+        return await self._read(self._store.keys, account)
+
+    async def revoke_key(self, api_key: str) -> Rejection | None:
+        """End a key at once. Refuses a key that does not live."""
+        if not await self._read(self._store.revoke_key, api_key, self.clock.now()):
+            return errors.NO_SUCH_KEY(api_key)
+        self._forget_keys()
+        return None
+
+    def held(self, api_key: str) -> Holder | None:
+        """A living key that was looked up before: the quick half of `holder`."""
+        return self._holders.get(api_key)
+
+    async def holder(self, api_key: str) -> Holder | None:
+        """The living key of this text, or None. What was found is remembered, within a bound."""
+        if api_key in self._holders:
+            return self._holders[api_key]
+        version = self._keys_version
+        holder = await self._read(self._make_holder, api_key)
+        if version == self._keys_version:
+            if len(self._holders) >= MAX_CACHED_KEYS:
+                self._holders.popitem(last=False)
+            self._holders[api_key] = holder
+        return holder
+
+    def _make_holder(self, api_key: str) -> Holder | None:
+        key = self._store.key(api_key)
+        if key is None or key.revoked:
+            return None
+        account = self._store.account(AccountId(key.account))
+        if account is None:
+            return None
+        if key.algorithm is Algorithm.HMAC:
+            return Holder(
+                key, account.id, account.portfolio_margin, signature.hmac_verifier(self._vault.open(key.material))
+            )
+        made = signature.public_key_verifier(key.material)
+        return None if isinstance(made, Rejection) else Holder(key, account.id, account.portfolio_margin, made[1])
+
+    def _seal(self, secret: bytes) -> bytes:
+        if self._store.fingerprint(self._vault.fingerprint(create=True)) != self._vault.fingerprint(create=True):
+            raise Refused(errors.WRONG_MASTER_KEY(self._vault.place))
+        return self._vault.seal(secret)
+
+    async def _watch_keys(self) -> None:
+        """Notice keys that another process added or revoked."""
+        while True:
+            await asyncio.sleep(KEYS_CHECKED_EVERY_S)
+            try:
+                version = await self._read(self._store.keys_version)
+            except Exception:
+                logger.exception("the keys' version could not be read")
+                continue
+            if version != self._keys_version:
+                self._keys_version = version
+                self._holders.clear()
+
+    def _forget_keys(self) -> None:
+        self._keys_version = -1
+        self._holders.clear()
+
+    # Trust ---------------------------------------------------------------------------------------------------------
+
+    async def verify(self, progress: Callable[[int], None] = lambda _: None) -> Verdict:
+        """Check every invariant over the whole journal and every stored state; see `ledger/audit.py`.
+
+        `progress` is called, from another thread, with the number of records read. A venue that goes on writing does
+        not disturb it: a state that is newer than the journal read so far waits until the journal has come to it.
+        """
+        return await self._read(self._verify, progress)
+
+    def _verify(self, progress: Callable[[int], None]) -> Verdict:
+        audit = Audit(self.rules, self._enrolled)
+        after = self._read_on(audit, 0, progress)
+        accounts = 0
+        last: AccountId | None = None
+        while page := self._store.accounts(last, PAGE):
+            ids = [account.id for account in page]
+            states = self._store.load(ids)
+            for account in ids:
+                if account in states:
+                    audit.expect(account, states[account])
+            accounts += len(page)
+            last = ids[-1]
+        self._read_on(audit, after, progress)
+        audit.finish()
+        return Verdict(audit.records, accounts, audit.findings, audit.totals())
+
+    def _read_on(self, audit: Audit, after: int, progress: Callable[[int], None]) -> int:
+        while page := self._store.tail(after, PAGE):
+            for stored in page:
+                audit.read(stored)
+            after = page[-1].sequence
+            progress(audit.records)
+        return after
+
+    def _enrolled(self, account: AccountId) -> bool | None:
+        found = self._store.account(account)
+        return None if found is None else found.portfolio_margin
+
+    # Inside --------------------------------------------------------------------------------------------------------
+
+    def _landed(self, newest: int) -> None:
+        """The newest sequence this process committed: what a subscriber's cursor will be woken by."""
+        self.newest = newest
+
+    async def _read(
+        self, call: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """A blocking call on a reader's thread, so that the loop never waits for a disk."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, partial(call, *args, **kwargs))
+
+
+def new_account_id(now: int) -> AccountId:
+    """48 bits of milliseconds, 80 random ones: ordered by time, unique without asking anyone."""
+    return AccountId(now.to_bytes(6, "big") + secrets.token_bytes(10))
+
+
+def valid_api_key(text: str) -> bool:
+    """Whether a text can be an API key: 1 to 128 printable ASCII characters without a space."""
+    return 0 < len(text) <= MAX_API_KEY_CHARS and text.isascii() and text.isprintable() and " " not in text
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _known_assets(store: Store, settings: Settings) -> dict[str, Asset]:
+    """Every asset of the store and the settings; refuses a setting that would change a scale."""
+    wanted = dict.fromkeys(ASSETS, DEFAULT_SCALE) | settings.assets
+    for name in wanted:
+        if not valid_name(name):
+            raise Refused(errors.BAD_SETTING("assets", f"{name!r} is not an asset's name"))
+    known = store.add_assets(wanted)
+    for name, scale in settings.assets.items():
+        if known[name] != scale:
+            raise Refused(errors.SCALE_CHANGED(name, known[name], scale))
+    return {name: Asset(name, scale) for name, scale in sorted(known.items())}
