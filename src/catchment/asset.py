@@ -23,7 +23,7 @@ MAX_SCALE: Final = 18
 MAX_AMOUNT_TEXT: Final = 64
 """The longest amount text read, in characters: a bound on the work a hostile parameter can cause."""
 
-# Clients render floats, so `1e-08` and `1E+2` arrive beside plain decimals (docs/reference/coverage.md).
+# Clients render floats, so `1e-08` and `1E+2` arrive beside plain decimals (docs/coverage.md).
 _AMOUNT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _NAME = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
 

@@ -2,7 +2,7 @@
 
 A refusal is a value. It is listed here, made where a rule refuses, and turned into a response in one place
 (`papi/rest.py`) or into a line on a terminal (`cli.py`). Codes and sentences follow the venue's published error table
-where it has one for the case; rows marked "choice" are ours and are listed in docs/reference/coverage.md.
+where it has one for the case; rows marked "choice" are ours and are listed in docs/coverage.md.
 """
 
 from __future__ import annotations
@@ -177,7 +177,9 @@ OUTCOME_UNKNOWN = Refusal(
 )
 UNKNOWN = Refusal("UNKNOWN", -1000, "An unknown error occured while processing the request.", 500)
 
-# Refusals that only an operator meets, on the command line or when a venue opens. The codes are ours.
+OPERATOR_CODES = -90_000
+"""Codes under this are ours: refusals that only an operator meets, on the command line or when a venue opens."""
+
 ACCOUNT_EXISTS = Refusal("ACCOUNT_EXISTS", -90001, "An account named '%s' already exists.", 400, "choice")
 KEY_EXISTS = Refusal("KEY_EXISTS", -90002, "This API key already exists.", 400, "choice")
 NO_SUCH_KEY = Refusal("NO_SUCH_KEY", -90003, "There is no API key '%s'.", 400, "choice")

@@ -72,6 +72,13 @@ class Weights:
             return errors.IP_BANNED(entry.banned_until, retry_after=_seconds(entry.banned_until - now))
         return errors.TOO_MANY_REQUESTS(self.per_minute, retry_after=_seconds((minute + 1) * MINUTE_MS - now))
 
+    def banned(self, address: str, now: int) -> Rejection | None:
+        """418 while the address is banned; charges nothing."""
+        entry = self._addresses.get(address)
+        if entry is None or entry.banned_until <= now:
+            return None
+        return errors.IP_BANNED(entry.banned_until, retry_after=_seconds(entry.banned_until - now))
+
     def used(self, address: str, now: int) -> int:
         """Weight used by the address in the current minute."""
         entry = self._addresses.get(address)

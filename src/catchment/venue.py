@@ -45,10 +45,37 @@ ID_BYTES: Final = 16
 KEYS_CHECKED_EVERY_S: Final = 0.1
 """How long a key revoked by another process may still be taken, in seconds."""
 
-ASSETS: Final = (
-    "USDT USDC FDUSD BFUSD RWUSD BTC ETH BNB SOL XRP DOGE ADA TRX LINK AVAX DOT LTC BCH ETC ATOM UNI FIL NEAR APT SUI"
-).split()
+ASSETS: Final = [
+    "USDT",
+    "USDC",
+    "FDUSD",
+    "BFUSD",
+    "RWUSD",
+    "BTC",
+    "ETH",
+    "BNB",
+    "SOL",
+    "XRP",
+    "DOGE",
+    "ADA",
+    "TRX",
+    "LINK",
+    "AVAX",
+    "DOT",
+    "LTC",
+    "BCH",
+    "ETC",
+    "ATOM",
+    "UNI",
+    "FIL",
+    "NEAR",
+    "APT",
+    "SUI",
+]
 """Known to every venue at 8 decimals; the setting `assets` adds more."""
+
+STABLECOINS: Final = ("USDT", "USDC", "FDUSD", "BFUSD", "RWUSD")
+USD: Final = Asset("USD")
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -105,6 +132,7 @@ class Venue:
             button_per_day=settings.quota_button_per_day,
         )
         self.assets = _known_assets(store, settings)
+        self.prices = _prices(settings)
         self._store = store
         self._vault = vault
         self._batcher = Batcher(
@@ -278,7 +306,7 @@ class Venue:
         return None
 
     def held(self, api_key: str) -> Holder | None:
-        """A living key that was looked up before: the quick half of `holder`."""
+        """A living key that was looked up before: the quick half of `holder`, which is asked when this is None."""
         return self._holders.get(api_key)
 
     async def holder(self, api_key: str) -> Holder | None:
@@ -410,3 +438,13 @@ def _known_assets(store: Store, settings: Settings) -> dict[str, Asset]:
         if known[name] != scale:
             raise Refused(errors.SCALE_CHANGED(name, known[name], scale))
     return {name: Asset(name, scale) for name, scale in sorted(known.items())}
+
+
+def _prices(settings: Settings) -> dict[str, int]:
+    """USD prices at 8 decimals, by asset."""
+    prices = dict.fromkeys(STABLECOINS, USD.units("1"))
+    prices |= {name: USD.units(text) for name, text in settings.prices.items()}
+    for name, price in prices.items():
+        if isinstance(price, Rejection) or price < 0:
+            raise Refused(errors.BAD_SETTING("prices", f"the price of {name} is not a decimal text"))
+    return {name: price for name, price in prices.items() if isinstance(price, int)}

@@ -46,7 +46,7 @@ class Stay(msgspec.Struct, frozen=True):
 
 
 def auto_sweeps(state: AccountState, cm_bnb: CmBnb) -> list[Sweep]:
-    """What an auto-collection moves: "transfers every positive balance to the Cross Margin Wallet" (product article)."""
+    """What an auto-collection moves: "every positive balance to the Cross Margin Wallet" (product article)."""
     sweeps = []
     for asset, balance in state.balances.items():
         if balance.um > 0 and asset != BNB:

@@ -1,0 +1,1 @@
+"""The signed REST face: Binance's Portfolio Margin API, on its wire format."""

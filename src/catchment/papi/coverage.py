@@ -1,0 +1,158 @@
+"""The coverage page: every account endpoint of Portfolio Margin, implemented or not, with differences and choices."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from catchment import errors
+from catchment.papi.contract import Endpoint
+from catchment.papi.endpoints import ENDPOINTS
+
+MISSING: Final = """
+POST /papi/v1/bnb-transfer
+GET /papi/v1/repay-futures-switch
+POST /papi/v1/repay-futures-switch
+POST /papi/v1/repay-futures-negative-balance
+GET /papi/v1/portfolio/interest-history
+GET /papi/v1/portfolio/negative-balance-exchange-record
+GET /papi/v1/margin/maxWithdraw
+GET /papi/v1/margin/maxBorrowable
+GET /papi/v1/margin/marginInterestHistory
+GET /papi/v1/margin/marginLoan
+GET /papi/v1/margin/repayLoan
+GET /papi/v1/rateLimit/order
+GET /papi/v1/um/apiTradingStatus
+GET /papi/v1/um/accountConfig
+GET /papi/v1/um/symbolConfig
+GET /papi/v1/um/positionRisk
+GET /papi/v1/cm/positionRisk
+GET /papi/v1/um/leverageBracket
+GET /papi/v1/cm/leverageBracket
+GET /papi/v1/um/commissionRate
+GET /papi/v1/cm/commissionRate
+GET /papi/v1/um/positionSide/dual
+GET /papi/v1/cm/positionSide/dual
+GET /papi/v1/um/feeBurn
+POST /papi/v1/um/feeBurn
+GET /papi/v1/um/adlQuantile
+GET /papi/v1/um/income/asyn
+GET /papi/v1/um/income/asyn/id
+GET /papi/v1/um/order/asyn
+GET /papi/v1/um/order/asyn/id
+GET /papi/v1/um/trade/asyn
+GET /papi/v1/um/trade/asyn/id
+POST /papi/v1/listenKey
+PUT /papi/v1/listenKey
+DELETE /papi/v1/listenKey
+"""
+
+CHOICES: Final = (
+    (
+        "500 an hour or 10 a day",
+        "API calls count against 500 in a rolling hour (API pages), the button against 10 in a UTC day (product "
+        "article). `quota_shared_daily = true` makes the 10 count both.",
+    ),
+    (
+        "BNB in the CM wallet",
+        'Collected by an auto-collection (English pages). `collection_cm_bnb = "keep"` follows the Chinese page. '
+        "BNB in UM is never collected, and asset-collection refuses BNB (-1020).",
+    ),
+    ("Nothing to collect", 'Answered `{"msg":"success"}`, recorded without a transfer, counted by the quota.'),
+    (
+        "What is collected",
+        "The whole positive wallet balance of each asset, in one atomic record; never unrealised profit. A negative "
+        "balance stays and is not repaid.",
+    ),
+    (
+        "The 501st collection of an hour",
+        "HTTP 429, -1003, with Retry-After until the oldest of the 500 is an hour old.",
+    ),
+    (
+        "recvWindow over 60000",
+        "-1131, as on the Pro and spot tables; the Portfolio Margin table has no row for it.",
+    ),
+    (
+        "timestamp or recvWindow that is not digits",
+        "-1100 with the legal range `^[0-9]{1,20}$`, as on the live spot API.",
+    ),
+    (
+        "Outside Portfolio Margin, foreign address, missing permission",
+        "All answered 401, -2015 with the caller's address: the one reply seen live for such keys.",
+    ),
+    ("Ed25519 keys", "Accepted; the Portfolio Margin pages name only HMAC and RSA, every client can sign with them."),
+    (
+        "Duplicate parameters",
+        "The same name twice in the query or twice in the body is refused (-1101). In both, the query wins.",
+    ),
+    ("Unknown parameters", "Ignored: real clients send some."),
+    (
+        "Exponent form of amounts",
+        "`amount=1e-08` is accepted, because clients render floats so. More decimals than the asset has are refused "
+        "(-1111), trailing zeros are not.",
+    ),
+    (
+        "Weight",
+        "Counted per address in whole minutes of the venue's clock; refused requests are charged. More than 10 answers "
+        "with 429 in one minute bring a ban: 2 minutes, doubling up to 3 days, forgiven after 3 days.",
+    ),
+    (
+        "Unknown path or wrong method",
+        "HTTP 404 with JSON and code -5000; the live venue answers an HTML page for unknown paths.",
+    ),
+    ("Numbers", "Balances in the shortest form with one decimal at least (`330.25`, `0.0`), income with all decimals."),
+    (
+        "Equity",
+        "USD, from wallet balances less debts at the prices in the settings (stablecoins 1, no price 0); uniMMR is "
+        "99999999, as seen live without margin need.",
+    ),
+)
+
+
+def markdown() -> str:
+    """The whole page; `make docs` writes it, a test compares it."""
+    lines = [
+        "# Coverage",
+        "",
+        "Made by `make docs` from the table of endpoints; do not edit.",
+        "",
+        "## Implemented",
+        "",
+        "| Method | Path | Weight | Security | Differences |",
+        "|---|---|---|---|---|",
+        *(_line(endpoint) for endpoint in ENDPOINTS),
+        "",
+        "## Not implemented",
+        "",
+        "Answered 404 with code -5000. Orders are not planned: the venue has no matching engine.",
+        "",
+        *(f"- `{line}`" for line in MISSING.split("\n") if line),
+        "",
+        "## Choices",
+        "",
+        "Where the reference is silent or contradicts itself:",
+        "",
+        "| Case | Here |",
+        "|---|---|",
+        *(f"| {case} | {choice} |" for case, choice in CHOICES),
+        "",
+        "## Refusals",
+        "",
+        "In order of precedence. Codes under -90000 are the operator's and never on the wire.",
+        "",
+        "| Name | Code | HTTP | Sentence | Note |",
+        "|---|---|---|---|---|",
+        *(_refusal(refusal) for refusal in errors.REFUSALS),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _line(endpoint: Endpoint) -> str:
+    return (
+        f"| {endpoint.method} | `{endpoint.path}` | {endpoint.weight} | {endpoint.security} "
+        f"| {endpoint.difference or '-'} |"
+    )
+
+
+def _refusal(refusal: errors.Refusal) -> str:
+    return f"| {refusal.name} | {refusal.code} | {refusal.status} | {refusal.sentence} | {refusal.note or '-'} |"

@@ -1,0 +1,186 @@
+"""The futures wallets: um/account (v1, v2), cm/account, and the income history read from the journal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from catchment import errors
+from catchment.errors import Rejection
+from catchment.ledger.commands import Adjustment
+from catchment.ledger.journal import Record, Stored
+from catchment.papi.contract import Call
+from catchment.wallet import FUTURES, Place, Wallet
+
+NONE_HELD: Final = "0"
+DAY_MS: Final = 86_400_000
+DEFAULT_WINDOW_DAYS: Final = {Wallet.UM: 7, Wallet.CM: 200}
+KEPT_DAYS: Final = {Wallet.UM: 90, Wallet.CM: 200}
+"""How far back rows are answered: three months on UM, and on CM the 200 days of the English page."""
+LONGEST_WINDOW_DAYS: Final = {Wallet.UM: 0, Wallet.CM: 200}
+"""0 is no bound of its own."""
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1_000
+TRANSFER: Final = "TRANSFER"
+_TRANSFER_INFO = {Wallet.UM: "TRANSFER", Wallet.CM: "WITHDRAW"}
+
+_COMMON_TYPES = "TRANSFER WELCOME_BONUS REALIZED_PNL FUNDING_FEE COMMISSION INSURANCE_CLEAR DELIVERED_SETTELMENT"
+CM_INCOME_TYPES: Final = tuple(_COMMON_TYPES.split())
+UM_INCOME_TYPES: Final = (
+    *CM_INCOME_TYPES,
+    *[
+        "REFERRAL_KICKBACK",
+        "COMMISSION_REBATE",
+        "API_REBATE",
+        "CONTEST_REWARD",
+        "CROSS_COLLATERAL_TRANSFER",
+        "OPTIONS_PREMIUM_FEE",
+        "OPTIONS_SETTLE_PROFIT",
+        "INTERNAL_TRANSFER",
+        "AUTO_EXCHANGE",
+        "COIN_SWAP_DEPOSIT",
+        "COIN_SWAP_WITHDRAW",
+        "POSITION_LIMIT_INCREASE_FEE",
+    ],
+)
+
+
+class FuturesAsset(msgspec.Struct, rename="camel", kw_only=True):
+    """One asset of a futures wallet: decimal texts, `updateTime` in ms. Without positions the margins are 0."""
+
+    asset: str
+    cross_wallet_balance: str
+    cross_un_pnl: str = NONE_HELD
+    maint_margin: str = NONE_HELD
+    initial_margin: str = NONE_HELD
+    position_initial_margin: str = NONE_HELD
+    open_order_initial_margin: str = NONE_HELD
+    update_time: int
+
+
+class FuturesAccount(msgspec.Struct):
+    """Assets of the wallet that the account touched; positions are none, for the venue matches no orders."""
+
+    assets: list[FuturesAsset]
+    positions: list[dict[str, str | int]]
+
+
+class IncomeRow(msgspec.Struct, rename="camel", kw_only=True):
+    """One change of a futures wallet: decimal text, signed; `time` in ms; `tranId` a text, unique in the account."""
+
+    symbol: str
+    income_type: str
+    income: str
+    asset: str
+    info: str
+    time: int
+    tran_id: str
+    trade_id: str = ""
+
+
+async def um_account(call: Call) -> bytes | Rejection:
+    """Assets and positions of the UM wallet."""
+    return await _account(call, Wallet.UM)
+
+
+async def cm_account(call: Call) -> bytes | Rejection:
+    """Assets and positions of the CM wallet."""
+    return await _account(call, Wallet.CM)
+
+
+async def um_income(call: Call) -> bytes | Rejection:
+    """Income of the UM wallet: the last 7 days unless times are sent."""
+    return await _income(call, Wallet.UM)
+
+
+async def cm_income(call: Call) -> bytes | Rejection:
+    """Income of the CM wallet: at most 200 days at once."""
+    return await _income(call, Wallet.CM)
+
+
+async def _account(call: Call, wallet: Wallet) -> bytes | Rejection:
+    state = await call.venue.state(call.account)
+    if state is None:
+        return errors.BAD_ACCOUNT()
+    assets = [
+        FuturesAsset(
+            asset=name,
+            cross_wallet_balance=call.venue.assets[name].text(own.at(FUTURES[wallet])),
+            update_time=own.updated,
+        )
+        for name, own in sorted(state.balances.items())
+    ]
+    return msgspec.json.encode(FuturesAccount(assets, []))
+
+
+async def _income(call: Call, wallet: Wallet) -> bytes | Rejection:
+    """With `startTime` the earliest rows of the window, without it the latest; in either case in order of time."""
+    window = _window(call, wallet)
+    if isinstance(window, Rejection):
+        return window
+    since, until = window
+    limit = call.values.get("limit", DEFAULT_LIMIT)
+    if not limit:
+        return errors.INVALID_PARAMETER("limit")
+    newest_first = "startTime" not in call.values
+    rows: list[IncomeRow] = []
+    below: int | None = None
+    while len(rows) < limit:
+        page = await call.venue.history(
+            call.account, since=since, until=until, below=below, limit=MAX_LIMIT, newest_first=newest_first
+        )
+        for stored in page:
+            own = [row for row in _rows(call, wallet, stored) if _wanted(call, row)]
+            rows += own[::-1] if newest_first else own
+        if len(page) < MAX_LIMIT:
+            break
+        below = page[-1].record.number
+    rows = rows[:limit]
+    return msgspec.json.encode(rows[::-1] if newest_first else rows)
+
+
+def _window(call: Call, wallet: Wallet) -> tuple[int, int] | Rejection:
+    """From and to, in milliseconds, both included."""
+    start, end = call.values.get("startTime"), call.values.get("endTime")
+    until = call.now if end is None else end
+    since = until - DEFAULT_WINDOW_DAYS[wallet] * DAY_MS if start is None else start
+    if since > until and (start is not None or end is not None):
+        return errors.START_TIME_GREATER_THAN_END_TIME()
+    longest = LONGEST_WINDOW_DAYS[wallet]
+    if longest and until - since > longest * DAY_MS:
+        return errors.INVALID_TIME_INTERVAL(longest)
+    return max(since, call.now - KEPT_DAYS[wallet] * DAY_MS), until
+
+
+def _rows(call: Call, wallet: Wallet, stored: Stored) -> list[IncomeRow]:
+    """The rows a record makes in a wallet: an adjustment under its reason, a collection as a transfer out."""
+    record = stored.record
+    symbol = record.command.symbol if isinstance(record.command, Adjustment) else ""
+    kind, info = _kind(record, wallet)
+    return [
+        IncomeRow(
+            symbol=symbol,
+            income_type=kind,
+            income=call.venue.assets[entry.asset].fixed(entry.amount),
+            asset=entry.asset,
+            info=info,
+            time=record.timestamp,
+            tran_id=f"{record.number}{place:03d}",
+        )
+        for place, transfer in enumerate(record.transfers)
+        for entry in transfer.entries
+        if entry.place is Place(FUTURES[wallet])
+    ]
+
+
+def _kind(record: Record, wallet: Wallet) -> tuple[str, str]:
+    if isinstance(record.command, Adjustment):
+        return record.command.reason, record.command.reason
+    return TRANSFER, _TRANSFER_INFO[wallet]
+
+
+def _wanted(call: Call, row: IncomeRow) -> bool:
+    """Filters that were not sent let everything through."""
+    symbol, kind = call.values.get("symbol"), call.values.get("incomeType")
+    return (symbol is None or row.symbol == symbol) and (kind is None or row.income_type == kind)
