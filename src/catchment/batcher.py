@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
@@ -134,15 +135,15 @@ def _refresh_quotas(
     rules: Rules,
 ) -> None:
     """Count the journal again for each quota whose kept count cannot decide this batch."""
-    asked: dict[tuple[AccountId, quota.Quota], int] = {}
+    more = Counter(account for account, _ in batch)
     for account, command in batch:
-        for rule in rules.quotas(command):
-            asked[account, rule] = asked.get((account, rule), 0) + 1
-    for (account, rule), more in asked.items():
         state = states.get(account)
-        if state is not None and quota.stale(state, rule, max(now, state.timestamp), more):
-            start = rule.window.start(max(now, state.timestamp))
-            state.quotas[rule.name] = store.count_uses(account, rule.triggers, start)
+        if state is None:
+            continue
+        for rule in rules.quotas(command):
+            time = max(now, state.timestamp)
+            if quota.stale(state, rule, time, more[account]):
+                state.quotas[rule.name] = store.count_uses(account, rule.triggers, rule.window.start(time))
 
 
 def _answers(batch: Sequence[Waiting], done: ThreadFuture[list[Answer]]) -> Sequence[Answer]:

@@ -24,7 +24,7 @@ class Refusal(msgspec.Struct, frozen=True):
         return Rejection(self, tuple(str(detail) for detail in details), retry_after)
 
 
-class Rejection(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A refused command or request: nothing happened. `retry_after` is in seconds."""
 
     refusal: Refusal

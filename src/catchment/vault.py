@@ -16,6 +16,7 @@ from catchment.errors import Refused
 
 MASTER_KEY_VARIABLE: Final = "CATCHMENT_MASTER_KEY"
 _MODE: Final = 0o600
+_FORM: Final = "is 32 bytes in URL-safe base64"
 
 
 class Vault:
@@ -60,14 +61,17 @@ class Vault:
         fresh = base64.urlsafe_b64encode(secrets.token_bytes(32))
         if self._path is None:
             return fresh
-        if create and not self._path.exists():
-            self._write_once(self._path, fresh)
         try:
+            if create and not self._path.exists():
+                self._write_once(self._path, fresh)
             if self._path.stat().st_mode & 0o077:
                 raise Refused(errors.BAD_SETTING(self._path, "the master key's file must have mode 0600"))
-            return self._path.read_bytes().strip()
+            key = self._path.read_bytes().strip()
         except OSError as error:
             raise Refused(errors.BAD_SETTING(self._path, error.strerror or "cannot be read")) from None
+        if not _is_key(key):
+            raise Refused(errors.BAD_SETTING(self._path, _FORM))
+        return key
 
     @staticmethod
     def _write_once(path: Path, key: bytes) -> None:
@@ -83,12 +87,14 @@ class Vault:
 
 
 def _from_environment(environment: Mapping[str, str]) -> bytes | None:
-    text = environment.get(MASTER_KEY_VARIABLE)
-    if not text:
-        return None
+    key = environment.get(MASTER_KEY_VARIABLE, "").strip().encode(errors="replace")
+    if key and not _is_key(key):
+        raise Refused(errors.BAD_SETTING(MASTER_KEY_VARIABLE, _FORM))
+    return key or None
+
+
+def _is_key(text: bytes) -> bool:
     try:
-        if len(base64.urlsafe_b64decode(text)) == 32:
-            return text.encode()
+        return len(base64.b64decode(text, altchars=b"-_", validate=True)) == 32
     except ValueError:
-        pass
-    raise Refused(errors.BAD_SETTING(MASTER_KEY_VARIABLE, "is 32 bytes in URL-safe base64"))
+        return False

@@ -187,9 +187,7 @@ class Venue:
             state.quotas[rule.name] = use
             left[rule.name] = (max(0, rule.limit - use.used), rule.limit)
         answer = decide(account, state, command, now, self.rules)
-        moved = []
-        if isinstance(answer, Record):
-            moved = [collection.Sweep(move.asset, move.amount, move.source) for move in answer.transfers]
+        moved = answer.transfers if isinstance(answer, Record) else ()
         return Preview(answer, collection.stays(state, moved, self.rules.cm_bnb), left)
 
     def submit_all(self, asked: Sequence[Asked]) -> asyncio.Future[list[Answer]]:
@@ -236,7 +234,7 @@ class Venue:
 
     async def add_account(self, name: str, portfolio_margin: bool = True) -> Account | Rejection:
         """A new account with empty wallets. Refuses a name that is taken, empty or over 64 characters."""
-        if not name or len(name) > MAX_NAME or not name.isprintable() or name != name.strip():
+        if not valid_account_name(name):
             return errors.INVALID_PARAMETER("name")
         now = self.clock.now()
         account = Account(new_account_id(now), name, portfolio_margin, now)
@@ -278,7 +276,7 @@ class Venue:
         api_key = api_key or signature.make_token()
         if not valid_api_key(api_key):
             return errors.BAD_API_KEY_FMT()
-        if not all(map(_is_network, ip_allow)):
+        if not all(map(valid_network, ip_allow)):
             return errors.INVALID_PARAMETER("ip_allow")
         if public_key:
             made = signature.public_key_verifier(public_key.encode())
@@ -414,12 +412,18 @@ def new_account_id(now: int) -> AccountId:
     return AccountId(now.to_bytes(6, "big") + secrets.token_bytes(10))
 
 
+def valid_account_name(name: str) -> bool:
+    """Whether an account may be called so: 1 to 64 printable characters, none of them a blank at either end."""
+    return 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()
+
+
 def valid_api_key(text: str) -> bool:
     """Whether a text can be an API key: 1 to 128 printable ASCII characters without a space."""
     return 0 < len(text) <= MAX_API_KEY_CHARS and text.isascii() and text.isprintable() and " " not in text
 
 
-def _is_network(text: str) -> bool:
+def valid_network(text: str) -> bool:
+    """Whether a text is an IP address or a network, as `ip_allow` lists them."""
     try:
         ip_network(text)
     except ValueError:

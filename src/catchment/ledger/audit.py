@@ -111,15 +111,13 @@ class Audit:
         for account in self._states.keys() - self._compared:
             if self._states[account].number:
                 self._about(9, account, self._states[account].number, "the account has records and no stored state")
-        for asset, places in sorted(self.totals().items()):
+        totals = self.totals()
+        for asset in sorted(totals.keys() | self._brought.keys()):
+            places = totals.get(asset, {})
             held = sum(units for place, units in places.items() if place not in {Place.OUTSIDE, Place.MARKET})
             if held != self._brought[asset]:
-                self._about(
-                    11,
-                    AccountId(b""),
-                    0,
-                    f"the venue holds {held} units of {asset}; {self._brought[asset]} were brought",
-                )
+                sentence = f"the venue holds {held} units of {asset}; {self._brought[asset]} were brought"
+                self._about(11, AccountId(b""), 0, sentence)
 
     def totals(self) -> dict[str, dict[Place, int]]:
         """Units of every asset over all accounts, by place, as of the last record read."""

@@ -6,6 +6,7 @@ repaid; all assets of the account move in one record or none. (Binance support F
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -15,6 +16,7 @@ from catchment import errors
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountState, Balance
 from catchment.ledger.commands import AssetCollection
+from catchment.ledger.transfer import Move, Transfer
 from catchment.wallet import FUTURES, Place, Wallet
 
 BNB: Final = "BNB"
@@ -28,14 +30,6 @@ class CmBnb(StrEnum):
     KEEP = "keep"
 
 
-class Sweep(msgspec.Struct, frozen=True, gc=False):
-    """`amount` units of `asset` that a collection takes from `source`."""
-
-    asset: str
-    amount: int
-    source: Place
-
-
 class Stay(msgspec.Struct, frozen=True):
     """`amount` units, signed, that a collection leaves in `place`, and why."""
 
@@ -45,18 +39,18 @@ class Stay(msgspec.Struct, frozen=True):
     why: str
 
 
-def auto_sweeps(state: AccountState, cm_bnb: CmBnb) -> list[Sweep]:
+def auto_moves(state: AccountState, cm_bnb: CmBnb) -> list[Move]:
     """What an auto-collection moves: "every positive balance to the Cross Margin Wallet" (product article)."""
-    sweeps = []
+    moves = []
     for asset, balance in state.balances.items():
         if balance.um > 0 and asset != BNB:
-            sweeps.append(Sweep(asset, balance.um, Place.UM))
+            moves.append(Move(asset, balance.um, _UM, _HUB))
         if balance.cm > 0 and (asset != BNB or cm_bnb is CmBnb.COLLECT):
-            sweeps.append(Sweep(asset, balance.cm, Place.CM))
-    return sweeps
+            moves.append(Move(asset, balance.cm, _CM, _HUB))
+    return moves
 
 
-def asset_sweeps(balance: Balance, command: AssetCollection) -> list[Sweep] | Rejection:
+def asset_moves(balance: Balance, command: AssetCollection) -> list[Move] | Rejection:
     """What an asset-collection moves.
 
     Refuses BNB from any wallet ("The BNB transfer is not be supported", API page; -1020), an amount without a wallet
@@ -65,7 +59,9 @@ def asset_sweeps(balance: Balance, command: AssetCollection) -> list[Sweep] | Re
     if command.asset == BNB:
         return errors.UNSUPPORTED_OPERATION()
     if command.amount is None and command.wallet is None:
-        return [Sweep(command.asset, balance.at(place), place) for place in FUTURES.values() if balance.at(place) > 0]
+        return [
+            Move(command.asset, balance.at(place), place, _HUB) for place in FUTURES.values() if balance.at(place) > 0
+        ]
     if command.amount is None or command.wallet is None:
         return errors.OPTIONAL_PARAMS_BAD_COMBO()
     if command.wallet not in FUTURES:
@@ -75,12 +71,12 @@ def asset_sweeps(balance: Balance, command: AssetCollection) -> list[Sweep] | Re
     place = FUTURES[command.wallet]
     if command.amount > balance.at(place):
         return errors.BALANCE_NOT_SUFFICIENT()
-    return [Sweep(command.asset, command.amount, place)]
+    return [Move(command.asset, command.amount, place, _HUB)]
 
 
-def stays(state: AccountState, moved: list[Sweep], cm_bnb: CmBnb) -> list[Stay]:
+def stays(state: AccountState, moved: Iterable[Move | Transfer], cm_bnb: CmBnb) -> list[Stay]:
     """What is left in the futures wallets once `moved` has gone, with the reason; nothing is left silently."""
-    gone = {(sweep.asset, sweep.source): sweep.amount for sweep in moved}
+    gone = {(move.asset, move.source): move.amount for move in moved}
     left = []
     for asset, balance in sorted(state.balances.items()):
         for wallet, place in FUTURES.items():
@@ -98,3 +94,6 @@ def _why(asset: str, amount: int, wallet: Wallet, cm_bnb: CmBnb) -> str:
     if asset == BNB and cm_bnb is CmBnb.KEEP:
         return "BNB in CM is kept by setting"
     return "not asked for"
+
+
+_UM, _CM, _HUB = Place.UM, Place.CM, Place.MARGIN_FREE

@@ -15,14 +15,14 @@ from catchment.ledger.commands import Command
 from catchment.ledger.transfer import Transfer
 
 
-class Body(msgspec.Struct, frozen=True):
+class Body(msgspec.Struct, frozen=True, gc=False):
     """What was asked and what it moved: the part of a record that is kept as text."""
 
     command: Command
     transfers: tuple[Transfer, ...]
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One accepted command. `timestamp` is the venue's time in milliseconds; `number` counts from 1 in the account."""
 
     account: AccountId
@@ -41,7 +41,7 @@ class Record(msgspec.Struct, frozen=True):
         return self.body.transfers
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """A record with its place in the whole journal."""
 
     sequence: int

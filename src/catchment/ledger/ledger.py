@@ -5,7 +5,7 @@ The same two functions serve batches, replay, previews and the audit, so none of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from catchment import errors
@@ -25,11 +25,11 @@ from catchment.ledger.commands import (
 )
 from catchment.ledger.journal import Body, Record, seal
 from catchment.ledger.quota import Rules
-from catchment.ledger.transfer import Transfer
+from catchment.ledger.transfer import Move, Transfer
 from catchment.wallet import FUTURES, NON_NEGATIVE, Place
 
-Plan = list[tuple[str, int, Place, Place]]
-"""What a command would move: (asset, units, from, to), in order. Amounts are never negative."""
+Plan = list[Move]
+"""What a command would move, in order."""
 
 
 def decide(account: AccountId, state: AccountState, command: Command, now: int, rules: Rules) -> Record | Rejection:
@@ -37,7 +37,7 @@ def decide(account: AccountId, state: AccountState, command: Command, now: int, 
 
     Time never runs back within an account: a `now` before the last record is taken as the last record's.
     Refuses what the plan of the command refuses, then any transfer that would leave Cross Margin below zero (-2018)
-    or a place beyond 63 bits (-1130).
+    or a place beyond 63 bits (-1130), then a text that is not Unicode (-1100): half a surrogate pair.
     """
     now = max(now, state.timestamp)
     plan = _PLANS[type(command)](state, command, now, rules)
@@ -46,7 +46,10 @@ def decide(account: AccountId, state: AccountState, command: Command, now: int, 
     transfers = _transfers(state, plan)
     if isinstance(transfers, Rejection):
         return transfers
-    return seal(account, state.number + 1, now, Body(command, transfers), state.digest)
+    try:
+        return seal(account, state.number + 1, now, Body(command, transfers), state.digest)
+    except UnicodeEncodeError:
+        return errors.ILLEGAL_CHARS("asset or symbol", "Unicode text")
 
 
 def apply(state: AccountState, record: Record, rules: Rules) -> None:
@@ -62,25 +65,30 @@ def apply(state: AccountState, record: Record, rules: Rules) -> None:
     state.number = record.number
     state.timestamp = record.timestamp
     state.digest = record.digest
-    for rule in rules.quotas(record.body.command):
-        quota.charge(state, rule, record.timestamp)
+    quota.count(state, record.body.command, record.timestamp, rules)
 
 
 def _transfers(state: AccountState, plan: Plan) -> tuple[Transfer, ...] | Rejection:
     """The plan as transfers with the balances after them; a later one sees the earlier ones of its asset."""
-    after: dict[tuple[str, Place], int] = {}
+    balances = state.balances
+    seen: dict[str, dict[Place, int]] = {}
     versions: dict[str, int] = {}
     transfers = []
-    for asset, amount, source, target in plan:
-        balance = state.balances.get(asset) or _EMPTY
-        source_after = after.get((asset, source), balance.at(source)) - amount
-        target_after = after.get((asset, target), balance.at(target)) + amount
+    for move in plan:
+        asset, amount, source, target = move.asset, move.amount, move.source, move.target
+        balance = balances.get(asset) or _EMPTY
+        after = seen.get(asset)
+        if after is None:
+            after = seen[asset] = {}
+            versions[asset] = balance.version
+        source_after = (after[source] if source in after else getattr(balance, source)) - amount
+        target_after = (after[target] if target in after else getattr(balance, target)) + amount
         if source_after < 0 and source in NON_NEGATIVE:
             return errors.BALANCE_NOT_SUFFICIENT()
         if source_after < -MAX_UNITS or target_after > MAX_UNITS:
             return errors.BALANCE_OVERFLOW()
-        after[asset, source], after[asset, target] = source_after, target_after
-        version = versions[asset] = versions.get(asset, balance.version) + 1
+        after[source], after[target] = source_after, target_after
+        version = versions[asset] = versions[asset] + 1
         transfers.append(Transfer(asset, amount, source, target, source_after, target_after, version))
     return tuple(transfers)
 
@@ -88,13 +96,13 @@ def _transfers(state: AccountState, plan: Plan) -> tuple[Transfer, ...] | Reject
 def _deposit(state: AccountState, command: Deposit, now: int, rules: Rules) -> Plan | Rejection:
     if command.amount <= 0:
         return errors.AMOUNT_MUST_BE_POSITIVE()
-    return [(command.asset, command.amount, Place.OUTSIDE, Place.MARGIN_FREE)]
+    return [Move(command.asset, command.amount, Place.OUTSIDE, Place.MARGIN_FREE)]
 
 
 def _withdrawal(state: AccountState, command: Withdrawal, now: int, rules: Rules) -> Plan | Rejection:
     if command.amount <= 0:
         return errors.AMOUNT_MUST_BE_POSITIVE()
-    return [(command.asset, command.amount, Place.MARGIN_FREE, Place.OUTSIDE)]
+    return [Move(command.asset, command.amount, Place.MARGIN_FREE, Place.OUTSIDE)]
 
 
 def _adjustment(state: AccountState, command: Adjustment, now: int, rules: Rules) -> Plan | Rejection:
@@ -124,7 +132,7 @@ def _signed(asset: str, amount: int, source: Place, target: Place) -> Plan | Rej
     """`amount` from source to target, or the other way round when negative; zero moves nothing and is refused."""
     if amount == 0:
         return errors.INVALID_PARAMETER("amount")
-    return [(asset, amount, source, target)] if amount > 0 else [(asset, -amount, target, source)]
+    return [Move(asset, amount, source, target) if amount > 0 else Move(asset, -amount, target, source)]
 
 
 def _auto_collection(state: AccountState, command: AutoCollection, now: int, rules: Rules) -> Plan | Rejection:
@@ -135,18 +143,13 @@ def _auto_collection(state: AccountState, command: AutoCollection, now: int, rul
         refused = quota.refusal(state, rule, now)
         if refused is not None:
             return refused
-    return _to_hub(collection.auto_sweeps(state, rules.cm_bnb))
+    return collection.auto_moves(state, rules.cm_bnb)
 
 
 def _asset_collection(state: AccountState, command: AssetCollection, now: int, rules: Rules) -> Plan | Rejection:
     if not state.portfolio_margin:
         return errors.NOT_PORTFOLIO_MARGIN()
-    sweeps = collection.asset_sweeps(balance_of(state, command.asset), command)
-    return sweeps if isinstance(sweeps, Rejection) else _to_hub(sweeps)
-
-
-def _to_hub(sweeps: Sequence[collection.Sweep]) -> Plan:
-    return [(sweep.asset, sweep.amount, sweep.source, Place.MARGIN_FREE) for sweep in sweeps]
+    return collection.asset_moves(balance_of(state, command.asset), command)
 
 
 _EMPTY = Balance()

@@ -8,6 +8,7 @@ exact and the cost does not grow with history.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -63,15 +64,26 @@ class Rules(msgspec.Struct, frozen=True):
         """The quotas a command is counted by."""
         if type(command) is not AutoCollection:
             return ()
-        return tuple(quota for quota in self.all_quotas() if command.trigger in quota.triggers)
+        return _counting(command.trigger, self.shared_daily, self.api_per_hour, self.button_per_day)
 
     def all_quotas(self) -> tuple[Quota, ...]:
         """Every quota in force, strictest first."""
-        api = Quota("api_hour", self.api_per_hour, Window.ROLLING_HOUR, frozenset({Trigger.API}))
-        if self.shared_daily:
-            both = frozenset({Trigger.API, Trigger.BUTTON})
-            return (Quota("shared_day", self.button_per_day, Window.UTC_DAY, both), api)
-        return (Quota("button_day", self.button_per_day, Window.UTC_DAY, frozenset({Trigger.BUTTON})), api)
+        return _in_force(self.shared_daily, self.api_per_hour, self.button_per_day)
+
+
+@cache
+def _in_force(shared_daily: bool, api_per_hour: int, button_per_day: int) -> tuple[Quota, ...]:
+    api = Quota("api_hour", api_per_hour, Window.ROLLING_HOUR, frozenset({Trigger.API}))
+    if shared_daily:
+        both = frozenset({Trigger.API, Trigger.BUTTON})
+        return (Quota("shared_day", button_per_day, Window.UTC_DAY, both), api)
+    return (Quota("button_day", button_per_day, Window.UTC_DAY, frozenset({Trigger.BUTTON})), api)
+
+
+@cache
+def _counting(trigger: Trigger, shared_daily: bool, api_per_hour: int, button_per_day: int) -> tuple[Quota, ...]:
+    quotas = _in_force(shared_daily, api_per_hour, button_per_day)
+    return tuple(quota for quota in quotas if trigger in quota.triggers)
 
 
 def stale(state: AccountState, quota: Quota, now: int, more: int = 1) -> bool:
@@ -89,6 +101,20 @@ def refusal(state: AccountState, quota: Quota, now: int) -> Rejection | None:
         return None
     wait = max(1, -(-(quota.window.frees(use, now) - now) // 1000))
     return errors.COLLECTION_QUOTA(quota.limit, quota.window, retry_after=wait)
+
+
+def count(state: AccountState, command: Command, now: int, rules: Rules) -> None:
+    """Count a command by every quota in force that it falls under.
+
+    The count of a quota that is not in force would miss the use, so it is dropped and made again when it is needed.
+    """
+    if type(command) is not AutoCollection:
+        return
+    in_force = rules.all_quotas()
+    for name in state.quotas.keys() - {quota.name for quota in in_force}:
+        del state.quotas[name]
+    for quota in rules.quotas(command):
+        charge(state, quota, now)
 
 
 def charge(state: AccountState, quota: Quota, now: int) -> None:

@@ -21,6 +21,15 @@ class Entry(msgspec.Struct, frozen=True):
     version: int
 
 
+class Move(msgspec.Struct, frozen=True, gc=False):
+    """What a command would move, before the balances are looked at: `amount` units (> 0) of `asset`."""
+
+    asset: str
+    amount: int
+    source: Place
+    target: Place
+
+
 class Transfer(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """`amount` units (> 0) of `asset` from `source` to `target`, with what both hold afterwards."""
 

@@ -145,7 +145,7 @@ def _window(call: Call, wallet: Wallet) -> tuple[int, int] | Rejection:
     start, end = call.values.get("startTime"), call.values.get("endTime")
     until = call.now if end is None else end
     since = until - DEFAULT_WINDOW_DAYS[wallet] * DAY_MS if start is None else start
-    if since > until and (start is not None or end is not None):
+    if start is not None and end is not None and start > end:
         return errors.START_TIME_GREATER_THAN_END_TIME()
     longest = LONGEST_WINDOW_DAYS[wallet]
     if longest and until - since > longest * DAY_MS:
@@ -166,7 +166,7 @@ def _rows(call: Call, wallet: Wallet, stored: Stored) -> list[IncomeRow]:
             asset=entry.asset,
             info=info,
             time=record.timestamp,
-            tran_id=f"{record.number}{place:03d}",
+            tran_id=f"{record.number}{place:06d}",
         )
         for place, transfer in enumerate(record.transfers)
         for entry in transfer.entries

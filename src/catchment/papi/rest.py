@@ -48,8 +48,7 @@ class Rest:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self._routes.get((scope["method"], scope["path"]))
         now = self._venue.clock.now()
-        client = scope.get("client")
-        address: str = client[0] if client else ""
+        address = _address(scope)
         if endpoint is None:
             return await self._unknown(scope, send, address, now)
         weights = self._gate.weights
@@ -97,6 +96,13 @@ class Rest:
             await _respond(send, 200, document(), used)
         else:
             await _refuse(send, errors.UNKNOWN_PATH(scope["path"][:MAX_PATH_TOLD], scope["method"]), used)
+
+
+def _address(scope: Scope) -> str:
+    """The caller's. A socket for both families writes the IPv4 address 10.1.2.3 as ::ffff:10.1.2.3."""
+    client = scope.get("client")
+    address: str = client[0] if client else ""
+    return address.removeprefix("::ffff:") if "." in address else address
 
 
 async def _body(receive: Receive) -> bytes | Rejection:

@@ -12,7 +12,9 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,13 +30,23 @@ OLDEST_SQLITE: Final = (3, 37, 0)
 LOCK_WAIT_S: Final = 10
 """How long a transaction waits for another process's write lock, in seconds."""
 MILESTONE_EVERY: Final = 256
-LOAD_AT_ONCE: Final = 64
+ROWS_AT_ONCE: Final = (64, 8, 1)
+"""How many rows one statement may serve; a few fixed numbers, so that each is prepared once and kept."""
 NO_BOUND: Final = 2**63 - 1
 
-_FILE = files("catchment.store").joinpath("sqlite.sql").read_text("utf-8")
-SQL: Final = {
-    name: text.strip() for name, text in re.findall(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", _FILE, re.M | re.S)
-}
+
+def _statements(text: str) -> dict[str, str]:
+    named = re.findall(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", text, re.M | re.S)
+    return {name: statement.strip() for name, statement in named}
+
+
+SQL: Final = _statements(files("catchment.store").joinpath("sqlite.sql").read_text("utf-8"))
+
+
+@cache
+def _times(name: str, rows: int) -> str:
+    """The statement with what stands before "times" repeated for so many rows."""
+    return re.sub(r"(\([?, ]+\)|\?) /\* times \*/", lambda found: ", ".join([found[1]] * rows), SQL[name], count=1)
 
 
 class SqliteStore:
@@ -295,24 +307,38 @@ class _SqliteTransaction:
                 milestones.append((account, number, timestamp, sequence))
             heads[account] = sequence
             sequence += 1
-        self._writer.executemany(SQL["append"], rows)
-        if milestones:
-            self._writer.executemany(SQL["append_milestone"], milestones)
-        kept = [(heads[account], encode_state(state), account) for account, state in states.items()]
-        self._writer.executemany(SQL["keep_state"], kept)
+        _write_rows(self._writer, "append", rows)
+        _write_rows(self._writer, "append_milestone", milestones)
+        kept = [(account, heads[account], encode_state(state)) for account, state in states.items()]
+        _write_rows(self._writer, "keep_state", kept)
         return list(range(first, sequence))
 
 
 def _load(connection: sqlite3.Connection, accounts: Collection[AccountId]) -> list[tuple[AccountId, int, str]]:
-    ids: list[AccountId | None] = list(accounts)
+    ids = list(accounts)
     if len(ids) == 1:
         return connection.execute(SQL["load"], ids).fetchall()
     rows: list[tuple[AccountId, int, str]] = []
-    for start in range(0, len(ids), LOAD_AT_ONCE):
-        part = ids[start : start + LOAD_AT_ONCE]
-        part += [None] * (LOAD_AT_ONCE - len(part))
-        rows += connection.execute(SQL["load_many"], part).fetchall()
+    for start, count in _parts(len(ids)):
+        lines = connection.execute(_times("load_many", count), ids[start : start + count]).fetchone()[0]
+        for line in lines.split("\n") if lines else ():
+            account, head, state = line.split(" ", 2)
+            rows.append((AccountId(bytes.fromhex(account)), int(head), state))
     return rows
+
+
+def _write_rows(connection: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
+    for start, count in _parts(len(rows)):
+        connection.execute(_times(name, count), list(chain.from_iterable(rows[start : start + count])))
+
+
+def _parts(rows: int) -> Iterator[tuple[int, int]]:
+    """Where each statement begins and how many rows it serves."""
+    start = 0
+    for count in ROWS_AT_ONCE:
+        while rows - start >= count:
+            yield start, count
+            start += count
 
 
 @contextmanager

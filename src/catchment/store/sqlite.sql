@@ -3,6 +3,9 @@
 -- A journal row is only ever appended, and names the account's row before it: an account's history is walked along
 -- these links, and found anywhere through a milestone kept for every 256th record. An index over (account, number)
 -- would dirty one page of the file for every record once the journal is large.
+--
+-- What stands before "times" is repeated, so that one step serves many rows: at every step the driver gives up the
+-- interpreter's lock, and a writer that takes a step for each row waits for the event loop as often.
 
 -- name: pragmas
 PRAGMA journal_mode = WAL;
@@ -82,22 +85,22 @@ SELECT name, scale FROM asset;
 SELECT account, head, state FROM holding WHERE account = ?;
 
 -- name: load_many
-SELECT account, head, state FROM holding WHERE account IN (
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-    ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
-);
+SELECT group_concat(hex(account) || ' ' || head || ' ' || state, char(10)) FROM holding
+WHERE account IN (? /* times */);
 
 -- name: last_sequence
 SELECT coalesce(max(sequence), 0) FROM journal;
 
 -- name: append
-INSERT INTO journal (sequence, account, number, timestamp, previous, body, digest) VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO journal (sequence, account, number, timestamp, previous, body, digest)
+VALUES (?, ?, ?, ?, ?, ?, ?) /* times */;
 
 -- name: append_milestone
-INSERT INTO milestone (account, number, timestamp, sequence) VALUES (?, ?, ?, ?);
+INSERT INTO milestone (account, number, timestamp, sequence) VALUES (?, ?, ?, ?) /* times */;
 
 -- name: keep_state
-UPDATE holding SET head = ?, state = ? WHERE account = ?;
+INSERT INTO holding (account, head, state) VALUES (?, ?, ?) /* times */
+ON CONFLICT (account) DO UPDATE SET head = excluded.head, state = excluded.state;
 
 -- name: tail
 SELECT sequence, account, number, timestamp, body, digest FROM journal

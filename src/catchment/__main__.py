@@ -1,0 +1,6 @@
+"""`python -m catchment` is the command line."""
+
+from catchment.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="catchment")

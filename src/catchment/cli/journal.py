@@ -1,0 +1,345 @@
+"""The verbs that read the journal: `history` of an account, `export` of all or one, `verify` of everything."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+import click
+
+from catchment.cli import screen, wording
+from catchment.cli.desk import Desk, Exit, account_of, asset_of, with_desk
+from catchment.cli.funds import balance_table
+from catchment.cli.screen import Column
+
+if TYPE_CHECKING:
+    from catchment.cli.wording import Assets
+    from catchment.ledger.audit import Finding
+    from catchment.ledger.journal import Stored
+    from catchment.venue import Venue, Verdict
+
+PAGE: Final = 500
+"""Records read at a time: what bounds the memory of an export."""
+FINDINGS_TOLD: Final = 50
+
+PLACES: Final = {"um": "UM", "cm": "CM", "margin_free": "free", "margin_locked": "locked"}
+"""Short, because a line has to hold two of them."""
+
+HISTORY: Final = (
+    Column("No", number=True),
+    Column("Time (UTC)"),
+    Column("Kind"),
+    Column("By"),
+    Column("Asset"),
+    Column("Amount", number=True),
+    Column("From"),
+    Column("To"),
+)
+CSV_HEADS: Final = (
+    "sequence",
+    "account",
+    "number",
+    "timestamp",
+    "kind",
+    "cause",
+    "asset",
+    "place",
+    "amount",
+    "balance_after",
+    "version",
+    "digest",
+)
+
+
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+
+def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Milliseconds of a time: milliseconds already, or ISO 8601, in UTC if it does not say otherwise."""
+    if value is None or value.isdecimal():
+        return None if value is None else int(value)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither milliseconds nor like 2026-11-22T08:30:00Z") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime.fromtimestamp(0, UTC)) // _MILLISECOND
+
+
+# History --------------------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.argument("account")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Records at most.")
+@click.option("--since", metavar="TIME", callback=_moment, help="From this time on: milliseconds, or ISO 8601 in UTC.")
+@click.option("--until", metavar="TIME", callback=_moment, help="Up to this time, included.")
+@click.option("--asset", help="Only records that move this asset.")
+@click.option("--kind", type=click.Choice(wording.KINDS, case_sensitive=False), help="Only records of this kind.")
+@with_desk
+def history(
+    desk: Desk, account: str, limit: int, since: int | None, until: int | None, asset: str | None, kind: str | None
+) -> None:
+    """Show an account's records, newest first."""
+
+    async def work(venue: Venue) -> tuple[list[Stored], Assets]:
+        found = await account_of(venue, account)
+        if asset is not None:
+            asset_of(venue, asset)
+        records: list[Stored] = []
+        async for stored in _newest_first(venue, found.id, since, until):
+            if _is_asked_for(stored, asset, kind):
+                records.append(stored)
+            if len(records) == limit:
+                break
+        return records, venue.assets
+
+    records, assets = desk.run(work)
+    rows = [row for stored in records for row in _history_rows(stored, assets)]
+    desk.answer(
+        [wording.record_document(stored, assets) for stored in records],
+        lambda: screen.table(HISTORY, rows) if rows else screen.line("no records"),
+    )
+
+
+async def _newest_first(venue: Venue, account: Any, since: int | None, until: int | None) -> AsyncIterator[Stored]:
+    from catchment.venue import FOREVER
+
+    below: int | None = None
+    last = until if until is not None else FOREVER
+    while page := await venue.history(account, since=since or 0, until=last, below=below, limit=PAGE):
+        for stored in page:
+            yield stored
+        below = page[-1].record.number
+
+
+def _is_asked_for(stored: Stored, asset: str | None, kind: str | None) -> bool:
+    record = stored.record
+    if kind is not None and wording.kind_of(record.command) != kind:
+        return False
+    return asset is None or any(transfer.asset == asset for transfer in record.transfers)
+
+
+def _history_rows(stored: Stored, assets: Assets) -> Iterator[list[str]]:
+    """One row for each transfer, or one for a record that moved nothing."""
+    record = stored.record
+    head = [str(record.number), wording.moment(record.timestamp), wording.kind_of(record.command)]
+    head.append(wording.cause_of(record.command))
+    for transfer in record.transfers:
+        amount = assets[transfer.asset].fixed(transfer.amount)
+        yield [
+            *head,
+            transfer.asset,
+            amount,
+            *(PLACES.get(place, place) for place in (transfer.source, transfer.target)),
+        ]
+    if not record.transfers:
+        yield [*head, "", "", "", ""]
+
+
+# Export ---------------------------------------------------------------------------------------------------------------
+
+
+@click.command(short_help="Write the journal as csv or jsonl.")
+@click.argument("account", required=False)
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A file, written whole or not at all.")
+@with_desk
+def export(desk: Desk, account: str | None, form: str, output: Path | None) -> None:
+    """Write all records, or one account's, oldest first.
+
+    csv has one line for each entry (a record that moved nothing has one line without an entry), jsonl one for each
+    record. Amounts are exact decimal text. --json says what was written, and needs --output.
+    """
+    if desk.as_json and output is None:
+        raise click.UsageError("--json describes what was written to a file: say --output, or --format jsonl.")
+
+    async def work(venue: Venue) -> int:
+        records = _oldest_first(venue, account)
+        with _written_whole(output) as file, screen.progress("exporting", None) as progress:
+            return await _write(records, venue.assets, form, file, progress if output is not None else _ignore)
+
+    count = desk.run(work)
+    if output is not None:
+        document = {"records": count, "format": form, "output": str(output)}
+        desk.answer(document, lambda: screen.line(f"{count} records written to {output}"))
+
+
+def _ignore(done: int) -> None:
+    pass
+
+
+async def _oldest_first(venue: Venue, account: str | None) -> AsyncIterator[Stored]:
+    if account is None:
+        after = 0
+        while page := await venue.tail(after, PAGE):
+            for stored in page:
+                yield stored
+            after = page[-1].sequence
+        return
+    found = await account_of(venue, account)
+    number = 0
+    while page := await venue.history(found.id, below=number, limit=PAGE, newest_first=False):
+        for stored in page:
+            yield stored
+        number = page[-1].record.number
+
+
+async def _write(
+    records: AsyncIterator[Stored], assets: Assets, form: str, file: TextIO, progress: Callable[[int], None]
+) -> int:
+    import csv
+
+    table = csv.writer(file, lineterminator="\n")
+    if form == "csv":
+        table.writerow(CSV_HEADS)
+    count = 0
+    async for stored in records:
+        if form == "csv":
+            table.writerows(_entry_rows(stored, assets))
+        else:
+            file.write(json.dumps(wording.record_document(stored, assets), ensure_ascii=False) + "\n")
+        count += 1
+        if count % PAGE == 0:
+            progress(count)
+    return count
+
+
+def _entry_rows(stored: Stored, assets: Assets) -> Iterator[list[object]]:
+    record = stored.record
+    head = [stored.sequence, record.account.hex(), record.number, record.timestamp]
+    head += [wording.kind_of(record.command), wording.cause_of(record.command)]
+    digest = record.digest.hex()
+    for transfer in record.transfers:
+        asset = assets[transfer.asset]
+        for entry in transfer.entries:
+            amounts = [asset.fixed(entry.amount), asset.fixed(entry.balance_after)]
+            yield [*head, entry.asset, entry.place, *amounts, entry.version, digest]
+    if not record.transfers:
+        yield [*head, "", "", "", "", "", digest]
+
+
+@contextmanager
+def _written_whole(output: Path | None) -> Iterator[TextIO]:
+    """Stdout, or a file that has its name only once it is complete."""
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    aside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        with _opened(aside) as file:
+            yield file
+        aside.replace(output)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise click.UsageError(f"cannot write to {path.parent}: {error.strerror}") from None
+
+
+# Verify ---------------------------------------------------------------------------------------------------------------
+
+
+@click.command(short_help="Check every invariant over the whole journal.")
+@with_desk
+def verify(desk: Desk) -> None:
+    """Check every invariant over the whole journal; exit code 1 if one is broken."""
+    seen = [0]
+
+    async def work(venue: Venue) -> tuple[Verdict, Assets]:
+        with screen.progress("verifying", None) as progress:
+
+            def told(records: int) -> None:
+                seen[0] = records
+                progress(records)
+
+            return await venue.verify(told), venue.assets
+
+    import msgspec
+
+    try:
+        verdict, assets = desk.run(work)
+    except msgspec.DecodeError as error:
+        _tell_unreadable(desk, seen[0], str(error))
+        click.get_current_context().exit(Exit.CHECK_FAILED)
+    desk.answer(_verdict_document(verdict, assets), lambda: _print_verdict(verdict, assets))
+    click.get_current_context().exit(Exit.CHECK_FAILED if verdict.findings else Exit.DONE)
+
+
+def _tell_unreadable(desk: Desk, records: int, reason: str) -> None:
+    sentence = f"a record or a state cannot be read, somewhere after the first {records} records: {reason}"
+    desk.answer({"ok": False, "records": records, "unreadable": reason}, lambda: screen.line(f"BROKEN  {sentence}"))
+
+
+def invariants() -> dict[int, str]:
+    """The audit's numbered invariants, as its own text states them."""
+    from catchment.ledger import audit
+
+    return {int(number): text for number, text in re.findall(r"^ *(\d+)  (.+)$", audit.__doc__ or "", re.MULTILINE)}
+
+
+def _verdict_document(verdict: Verdict, assets: Assets) -> dict[str, Any]:
+    broken = [finding.invariant for finding in verdict.findings]
+    return {
+        "ok": not verdict.findings,
+        "records": verdict.records,
+        "accounts": verdict.accounts,
+        "invariants": [
+            {"number": number, "sentence": text, "findings": broken.count(number)}
+            for number, text in invariants().items()
+        ],
+        "findings": [
+            {
+                "invariant": finding.invariant,
+                "account": finding.account.hex(),
+                "number": finding.number,
+                "sequence": finding.sequence,
+                "sentence": finding.sentence,
+            }
+            for finding in verdict.findings
+        ],
+        "totals": {
+            asset: {str(place): assets[asset].text(units) for place, units in places.items()}
+            for asset, places in sorted(verdict.totals.items())
+        },
+    }
+
+
+def _print_verdict(verdict: Verdict, assets: Assets) -> None:
+    broken = {finding.invariant for finding in verdict.findings}
+    for number, text in invariants().items():
+        mark = click.style("BROKEN", fg="red", bold=True) if number in broken else click.style("ok    ", fg="green")
+        click.echo(f"{mark}  {number:2}  {screen.wrapped(text, indent=12)}")
+    for finding in verdict.findings[:FINDINGS_TOLD]:
+        click.echo(_finding_line(finding))
+    if len(verdict.findings) > FINDINGS_TOLD:
+        screen.line(f"and {len(verdict.findings) - FINDINGS_TOLD} more findings; --json gives all")
+    screen.line()
+    screen.pairs([("records", str(verdict.records)), ("accounts", str(verdict.accounts))])
+    if verdict.totals:
+        from catchment.ledger.balance import Balance
+
+        screen.line()
+        held = [(asset, Balance(**places)) for asset, places in sorted(verdict.totals.items())]
+        balance_table(assets, held, "Held by all accounts")
+
+
+def _finding_line(finding: Finding) -> str:
+    where = [f"account {finding.account.hex()}" if finding.account else "the whole venue"]
+    if finding.number:
+        where.append(f"number {finding.number}")
+    if finding.sequence:
+        where.append(f"sequence {finding.sequence}")
+    return f"invariant {finding.invariant}: {', '.join(where)}: {finding.sentence}"

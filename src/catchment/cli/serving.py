@@ -1,0 +1,107 @@
+"""The verbs that listen: `serve` the venue, and `demo` it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from catchment import __version__
+from catchment.cli.desk import Desk, with_desk
+
+if TYPE_CHECKING:
+    from catchment.app import Address
+    from catchment.config import Settings
+    from catchment.venue import Venue
+
+
+@click.command()
+@click.option("--host", help="Address to listen on; 127.0.0.1 by default.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on; 8750 by default, 0 takes a free one.")
+@click.option("--scenario", metavar="FILE", help="Accounts to make if they do not exist yet (TOML).")
+@click.option(
+    "--weight-per-minute", type=click.IntRange(min=1), help="Request weight an address may use; 6000 by default."
+)
+@with_desk
+def serve(desk: Desk, host: str | None, port: int | None, scenario: str | None, weight_per_minute: int | None) -> None:
+    """Serve the venue until Ctrl-C."""
+    settings = desk.settings(host=host, port=port, scenario=scenario, weight_per_minute=weight_per_minute)
+    plan: Any = None
+    if settings.scenario:
+        from catchment import scenario as scenarios
+
+        plan = scenarios.read(Path(settings.scenario).expanduser())
+
+    async def opened(venue: Venue, address: Address) -> None:
+        made: str | None = None
+        if plan is not None:
+            applied = await scenarios.apply(venue, plan)
+            made = f"{len(applied.made)} accounts made, {len(applied.left)} existed and were left as they are"
+        document = {"url": address.url, "store": venue.store_address, "scenario": made}
+        desk.answer(document, lambda: _announce(settings, venue, address, made))
+
+    from catchment import app
+
+    with _ended_by_hand():
+        app.run(app.serve(settings, opened=opened))
+
+
+@contextlib.contextmanager
+def _ended_by_hand() -> Iterator[None]:
+    """Ctrl-C is how serving ends, also while it starts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+
+
+def _announce(settings: Settings, venue: Venue, address: Address, made: str | None) -> None:
+    from catchment.config import Settings
+
+    click.echo(f"Catchment {__version__} listens on {address.url}")
+    click.echo(f"store     {venue.store_address}")
+    if made is not None:
+        click.echo(f"scenario  {settings.scenario}: {made}")
+    usual = Settings().weight_per_minute
+    if settings.weight_per_minute != usual:
+        click.echo(
+            f"weight    {settings.weight_per_minute} a minute for each address, where the live venue has {usual}"
+        )
+    if not _is_loopback(settings.host):
+        click.secho(
+            f"warning: {settings.host} is not a loopback address. Whoever reaches it can use this venue, and its HTTP "
+            "is not encrypted.",
+            fg="yellow",
+            err=True,
+        )
+    click.echo("Ctrl-C ends it.")
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@click.command(short_help="Serve a funded account and collect it over HTTP.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="8750 by default; the next free one if it is busy.")
+@click.option("--keep", type=click.Path(path_type=Path, dir_okay=False), help="Keep the SQLite file, at this path.")
+@with_desk
+def demo(desk: Desk, port: int | None, keep: Path | None) -> None:
+    """Serve a funded account, collect it over HTTP, and show what happened.
+
+    The store is a fresh SQLite file that is removed at the end, unless --keep or --store names one.
+    """
+    if keep is not None and desk.store is not None:
+        raise click.UsageError("--keep and --store both name a store; use one.")
+    from catchment import demo as demonstration
+
+    with _ended_by_hand(), demonstration.store_at(desk.store, keep) as store:
+        desk.store = store
+        demonstration.run(desk.settings(port=port), desk.as_json)

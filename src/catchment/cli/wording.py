@@ -1,0 +1,159 @@
+"""Accounts, keys, balances and records as documents (JSON, every amount an exact text) and as cells of a table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from catchment.cli.screen import Column
+
+if TYPE_CHECKING:
+    from catchment.asset import Asset
+    from catchment.ledger.balance import Balance
+    from catchment.ledger.collection import Stay
+    from catchment.ledger.commands import Command
+    from catchment.ledger.journal import Record, Stored
+    from catchment.ledger.transfer import Transfer
+    from catchment.signature import ApiKey
+    from catchment.store.base import Account
+
+Assets = Mapping[str, "Asset"]
+Document = dict[str, Any]
+
+KINDS: Final = ("deposit", "withdrawal", "adjustment", "margin-adjustment", "auto-collection", "asset-collection")
+"""The kinds of record, as the command line names them."""
+
+PLACES: Final = {
+    "um": "UM",
+    "cm": "CM",
+    "margin_free": "Cross Margin",
+    "margin_locked": "locked",
+    "borrowed": "borrowed",
+    "interest": "interest",
+    "outside": "outside",
+    "market": "market",
+}
+"""What a person calls a place."""
+
+QUOTAS: Final = {
+    "api_hour": "auto-collections by API, in any 60 minutes",
+    "button_day": "auto-collections by the button, this UTC day",
+    "shared_day": "auto-collections by API or button, this UTC day",
+}
+
+MOVES: Final = (Column("Asset"), Column("From"), Column("Amount", number=True))
+STAYS: Final = (Column("Asset"), Column("In"), Column("Amount", number=True), Column("Why"))
+
+
+def moment(milliseconds: int) -> str:
+    """A time in UTC, to the second; empty for 0."""
+    if not milliseconds:
+        return ""
+    return datetime.fromtimestamp(milliseconds // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def kind_of(command: Command) -> str:
+    """`auto-collection` for an `AutoCollection`, and so on."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(command).__name__).lower()
+
+
+def cause_of(command: Command) -> str:
+    """Who or what set a command off: its trigger or its reason; empty if it has neither."""
+    return str(getattr(command, "trigger", getattr(command, "reason", "")))
+
+
+def yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+def account_document(account: Account) -> Document:
+    return {
+        "name": account.name,
+        "id": account.id.hex(),
+        "portfolio_margin": account.portfolio_margin,
+        "created": account.created,
+    }
+
+
+def key_document(key: ApiKey) -> Document:
+    """A key without any secret; times in milliseconds, `revoked` 0 while it lives."""
+    return {
+        "api_key": key.api_key,
+        "algorithm": str(key.algorithm),
+        "permissions": sorted(key.permissions),
+        "ip_allow": list(key.ip_allow),
+        "created": key.created,
+        "revoked": key.revoked,
+    }
+
+
+def balance_document(asset: Asset, balance: Balance) -> Document:
+    """A balance by wallet; what is owed is positive, as the API shows it."""
+    return {
+        "asset": asset.name,
+        "um": asset.text(balance.um),
+        "cm": asset.text(balance.cm),
+        "margin_free": asset.text(balance.margin_free),
+        "margin_locked": asset.text(balance.margin_locked),
+        "borrowed": asset.text(-balance.borrowed),
+        "interest": asset.text(-balance.interest),
+    }
+
+
+def record_document(stored: Stored, assets: Assets) -> Document:
+    """A record with every amount as exact text; `timestamp` in milliseconds."""
+    import msgspec
+
+    record = stored.record
+    command = msgspec.to_builtins(record.command)
+    if isinstance(command.get("amount"), int):
+        command["amount"] = assets[command["asset"]].text(command["amount"])
+    return {
+        "sequence": stored.sequence,
+        "account": record.account.hex(),
+        "number": record.number,
+        "timestamp": record.timestamp,
+        "kind": kind_of(record.command),
+        "cause": cause_of(record.command),
+        "command": command,
+        "transfers": [transfer_document(transfer, assets) for transfer in record.transfers],
+        "digest": record.digest.hex(),
+    }
+
+
+def transfer_document(transfer: Transfer, assets: Assets) -> Document:
+    asset = assets[transfer.asset]
+    return {
+        "asset": asset.name,
+        "amount": asset.text(transfer.amount),
+        "source": str(transfer.source),
+        "target": str(transfer.target),
+        "source_after": asset.text(transfer.source_after),
+        "target_after": asset.text(transfer.target_after),
+        "version": transfer.version,
+    }
+
+
+def move_documents(record: Record, assets: Assets) -> list[Document]:
+    """What a collection moves, without the balances after it."""
+    return [
+        {"asset": move.asset, "from": str(move.source), "amount": assets[move.asset].text(move.amount)}
+        for move in record.transfers
+    ]
+
+
+def stay_documents(stays: list[Stay], assets: Assets) -> list[Document]:
+    return [
+        {"asset": stay.asset, "in": str(stay.place), "amount": assets[stay.asset].text(stay.amount), "why": stay.why}
+        for stay in stays
+    ]
+
+
+def move_rows(record: Record, assets: Assets) -> list[list[str]]:
+    return [[move.asset, PLACES[move.source], assets[move.asset].fixed(move.amount)] for move in record.transfers]
+
+
+def stay_rows(stays: list[Stay], assets: Assets) -> list[list[str]]:
+    return [[stay.asset, PLACES[stay.place], assets[stay.asset].fixed(stay.amount), stay.why] for stay in stays]
