@@ -27,6 +27,7 @@ BACKLOG = 2_048
 GRACE_S = 10
 """How long open requests may take once the server was told to stop, in seconds."""
 PORTS_TRIED = 100
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Address(NamedTuple):
@@ -44,7 +45,7 @@ async def serve(
     clock: Clock | None = None,
     next_free_port: bool = False,
 ) -> None:
-    """Open the venue, listen, await `opened`, serve until SIGINT or SIGTERM, answer everyone, close.
+    """Open the venue, listen, await `opened`, serve until SIGINT, SIGTERM or SIGHUP, answer everyone, close.
 
     Refuses a port that is busy, unless `next_free_port`: then the next free one is taken.
     """
@@ -108,12 +109,12 @@ def _stopped_by_signal(server: uvicorn.Server) -> Iterator[None]:
     def stop() -> None:
         server.should_exit = True
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
 
 

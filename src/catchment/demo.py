@@ -201,7 +201,7 @@ def outcome_rows(preview: Preview, assets: dict[str, Asset]) -> list[list[str]]:
     """What the collection moves, then what it leaves with the reason."""
     moved = wording.move_rows(preview.answer, assets) if isinstance(preview.answer, Record) else []
     stayed = wording.stay_rows(preview.stays, assets)
-    return [[*row, "moved to Cross Margin"] for row in moved] + [[*row, f"stayed: {why}"] for *row, why in stayed]
+    return [[*row, "moved to Cross Margin"] for row in moved] + [[*row, f"stayed ({why})"] for *row, why in stayed]
 
 
 def _by_habit(names: Sequence[str]) -> list[str]:

@@ -177,10 +177,10 @@ class Venue:
         return await self._read(self._preview, account, command)
 
     def _preview(self, account: AccountId, command: AutoCollection | AssetCollection) -> Preview:
-        now = self.clock.now()
         state = self._store.load([account]).get(account)
         if state is None:
             return Preview(errors.BAD_ACCOUNT(), [], {})
+        now = max(self.clock.now(), state.timestamp)
         left = {}
         for rule in self.rules.quotas(command):
             use = self._store.count_uses(account, rule.triggers, rule.window.start(now))
@@ -352,7 +352,8 @@ class Venue:
                 self._holders.clear()
 
     def _forget_keys(self) -> None:
-        self._keys_version = -1
+        """Takes a version that no store has, and each time another: a look-up under way must not be remembered."""
+        self._keys_version = min(self._keys_version, 0) - 1
         self._holders.clear()
 
     # Trust ---------------------------------------------------------------------------------------------------------
@@ -371,16 +372,22 @@ class Venue:
         accounts = 0
         last: AccountId | None = None
         while page := self._store.accounts(last, PAGE):
-            ids = [account.id for account in page]
-            states = self._store.load(ids)
-            for account in ids:
-                if account in states:
-                    audit.expect(account, states[account])
+            self._hold(audit, [account.id for account in page])
             accounts += len(page)
-            last = ids[-1]
-        self._read_on(audit, after, progress)
+            last = page[-1].id
+        after = self._read_on(audit, after, progress)
+        while late := self._hold(audit, audit.unheld()):  # accounts made meanwhile
+            accounts += late
+            after = self._read_on(audit, after, progress)
         audit.finish()
         return Verdict(audit.records, accounts, audit.findings, audit.totals())
+
+    def _hold(self, audit: Audit, accounts: Sequence[AccountId]) -> int:
+        """Hand the stored states of accounts to the audit; how many there were."""
+        states = self._store.load(accounts)
+        for account, state in states.items():
+            audit.expect(account, state)
+        return len(states)
 
     def _read_on(self, audit: Audit, after: int, progress: Callable[[int], None]) -> int:
         while page := self._store.tail(after, PAGE):

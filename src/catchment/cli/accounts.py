@@ -144,6 +144,7 @@ def key() -> None:
     "--permission",
     "permissions",
     type=click.Choice(["READ", "TRADE"], case_sensitive=False),
+    metavar="READ|TRADE",
     multiple=True,
     help="What the key may do; say it twice for both. Both by default.",
 )

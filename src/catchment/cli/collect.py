@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from catchment.ledger.journal import Record
     from catchment.venue import Preview, Venue
 
-Collection = "AutoCollection | AssetCollection"
-
 AT_ONCE: Final = 1_000
 """Accounts handed to the writer together; as many again are read meanwhile."""
 REASONS_TOLD: Final = 10
@@ -30,9 +28,14 @@ REASONS_TOLD: Final = 10
 
 @click.command(short_help="Collect one account, or all, into Cross Margin.")
 @click.argument("account", required=False)
-@click.option("--asset", help="Only this asset, by an asset-collection.")
-@click.option("--amount", help="With --asset and --wallet: so much and no more.")
-@click.option("--wallet", type=click.Choice(["UM", "CM"], case_sensitive=False), help="With --amount: from this one.")
+@click.option("--asset", metavar="ASSET", help="Only this asset, by an asset-collection.")
+@click.option("--amount", metavar="AMOUNT", help="With --asset and --wallet: so much and no more.")
+@click.option(
+    "--wallet",
+    type=click.Choice(["UM", "CM"], case_sensitive=False),
+    metavar="UM|CM",
+    help="With --amount: from this one.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would move, what would stay and why; write nothing.")
 @click.option("--all", "everyone", is_flag=True, help="Every account that is enrolled in Portfolio Margin.")
 @with_desk
@@ -212,14 +215,14 @@ class Tally:
 
 
 def _collect_all(desk: Desk) -> None:
-    async def work(venue: Venue) -> tuple[Tally, dict[str, str]]:
+    async def work(venue: Venue) -> tuple[Tally, wording.Assets]:
         total = await _count(venue) if screen.errors_on_terminal() else None
         tally = Tally()
         with screen.progress("collecting", total) as progress:
             await _sweep(venue, tally, progress)
-        return tally, {asset: venue.assets[asset].text(units) for asset, units in sorted(tally.moved.items())}
+        return tally, venue.assets
 
-    tally, moved = desk.run(work)
+    tally, assets = desk.run(work)
     document = {
         "accounts": tally.accounts,
         "skipped": tally.skipped,
@@ -230,9 +233,9 @@ def _collect_all(desk: Desk) -> None:
             {"name": rejection.name, "code": rejection.code, "message": rejection.sentence, "count": count}
             for rejection, count in tally.refused.most_common(REASONS_TOLD)
         ],
-        "moved": moved,
+        "moved": {asset: assets[asset].text(units) for asset, units in sorted(tally.moved.items())},
     }
-    desk.answer(document, lambda: _print_tally(tally, moved))
+    desk.answer(document, lambda: _print_tally(tally, assets))
     click.get_current_context().exit(tally.exit_code)
 
 
@@ -269,7 +272,7 @@ async def _enrolled(venue: Venue, tally: Tally, at_once: int) -> AsyncIterator[l
             yield ids[start : start + at_once]
 
 
-def _print_tally(tally: Tally, moved: dict[str, str]) -> None:
+def _print_tally(tally: Tally, assets: wording.Assets) -> None:
     rows = [
         (
             "accounts",
@@ -282,7 +285,8 @@ def _print_tally(tally: Tally, moved: dict[str, str]) -> None:
     for rejection, count in tally.refused.most_common(REASONS_TOLD):
         rows.append(("", f"{count}: {rejection.sentence} ({rejection.name}, {rejection.code})"))
     screen.pairs(rows)
-    if moved:
+    if tally.moved:
         screen.line()
+        moved = [[asset, assets[asset].fixed(units)] for asset, units in sorted(tally.moved.items())]
         columns = [Column("Asset"), Column("Amount", number=True)]
-        screen.table(columns, [[asset, text] for asset, text in moved.items()], "Moved to Cross Margin")
+        screen.table(columns, moved, "Moved to Cross Margin")

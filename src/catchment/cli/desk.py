@@ -158,6 +158,7 @@ def _in_words(error: Exception, address: str) -> tuple[str, int, str, Exit]:
 
     from catchment import errors
     from catchment.store.base import StoreFailed, StoreUnknown
+    from catchment.store.open import default_path
 
     rejection: Rejection
     match error:
@@ -166,7 +167,7 @@ def _in_words(error: Exception, address: str) -> tuple[str, int, str, Exit]:
         case StoreUnknown():
             rejection = errors.OUTCOME_UNKNOWN()
         case StoreFailed() | sqlite3.Error():
-            rejection = errors.BAD_STORE_ADDRESS(address, error)
+            rejection = errors.BAD_STORE_ADDRESS(address or default_path(), error)
         case msgspec.DecodeError():
             rejection = errors.DAMAGED_STORE(error)
         case _:

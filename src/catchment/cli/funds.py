@@ -54,17 +54,18 @@ def withdraw(desk: Desk, account: str, asset: str, amount: str) -> None:
 
 @click.command(context_settings=TAKES_NEGATIVE, short_help="Book profit, a loss or a fee in UM or CM.")
 @click.argument("account")
-@click.argument("wallet", type=click.Choice(["UM", "CM"], case_sensitive=False))
+@click.argument("wallet", type=click.Choice(["UM", "CM"], case_sensitive=False), metavar="UM|CM")
 @click.argument("asset")
 @click.argument("amount")
 @click.option(
     "--reason",
     type=click.Choice(["realized-pnl", "funding-fee", "commission"], case_sensitive=False),
+    metavar="REASON",
     default="realized-pnl",
     show_default=True,
-    help="The income type a client will read.",
+    help="The income type a client will read: realized-pnl, funding-fee or commission.",
 )
-@click.option("--symbol", default="", help="The contract it came from, such as BTCUSDT.")
+@click.option("--symbol", metavar="SYMBOL", default="", help="The contract it came from, such as BTCUSDT.")
 @with_desk
 def adjust(desk: Desk, account: str, wallet: str, asset: str, amount: str, reason: str, symbol: str) -> None:
     """Change a futures wallet as trading would; a negative AMOUNT is a loss or a fee.
@@ -105,7 +106,7 @@ def _sentence(found: Account, stored: Stored, asset: Asset) -> str:
 
 @click.command()
 @click.argument("account")
-@click.option("--asset", help="Only this asset, even if all of it is zero.")
+@click.option("--asset", metavar="ASSET", help="Only this asset, even if all of it is zero.")
 @with_desk
 def balance(desk: Desk, account: str, asset: str | None) -> None:
     """Show what an account's wallets hold."""

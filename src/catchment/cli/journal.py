@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from catchment.cli.wording import Assets
     from catchment.ledger.audit import Finding
     from catchment.ledger.journal import Stored
+    from catchment.store.base import Account
     from catchment.venue import Venue, Verdict
 
 PAGE: Final = 500
@@ -78,11 +79,18 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 
 @click.command()
 @click.argument("account")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Records at most.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="COUNT", default=20, show_default=True, help="Records at most."
+)
 @click.option("--since", metavar="TIME", callback=_moment, help="From this time on: milliseconds, or ISO 8601 in UTC.")
 @click.option("--until", metavar="TIME", callback=_moment, help="Up to this time, included.")
-@click.option("--asset", help="Only records that move this asset.")
-@click.option("--kind", type=click.Choice(wording.KINDS, case_sensitive=False), help="Only records of this kind.")
+@click.option("--asset", metavar="ASSET", help="Only records that move this asset.")
+@click.option(
+    "--kind",
+    type=click.Choice(wording.KINDS, case_sensitive=False),
+    metavar="KIND",
+    help=f"Only records of this kind: {', '.join(wording.KINDS)}.",
+)
 @with_desk
 def history(
     desk: Desk, account: str, limit: int, since: int | None, until: int | None, asset: str | None, kind: str | None
@@ -162,7 +170,8 @@ def export(desk: Desk, account: str | None, form: str, output: Path | None) -> N
         raise click.UsageError("--json describes what was written to a file: say --output, or --format jsonl.")
 
     async def work(venue: Venue) -> int:
-        records = _oldest_first(venue, account)
+        found = await account_of(venue, account) if account is not None else None
+        records = _oldest_first(venue, found)
         with _written_whole(output) as file, screen.progress("exporting", None) as progress:
             return await _write(records, venue.assets, form, file, progress if output is not None else _ignore)
 
@@ -176,7 +185,7 @@ def _ignore(done: int) -> None:
     pass
 
 
-async def _oldest_first(venue: Venue, account: str | None) -> AsyncIterator[Stored]:
+async def _oldest_first(venue: Venue, account: Account | None) -> AsyncIterator[Stored]:
     if account is None:
         after = 0
         while page := await venue.tail(after, PAGE):
@@ -184,9 +193,8 @@ async def _oldest_first(venue: Venue, account: str | None) -> AsyncIterator[Stor
                 yield stored
             after = page[-1].sequence
         return
-    found = await account_of(venue, account)
     number = 0
-    while page := await venue.history(found.id, below=number, limit=PAGE, newest_first=False):
+    while page := await venue.history(account.id, below=number, limit=PAGE, newest_first=False):
         for stored in page:
             yield stored
         number = page[-1].record.number

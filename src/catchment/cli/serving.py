@@ -19,11 +19,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; 127.0.0.1 by default.")
-@click.option("--port", type=click.IntRange(0, 65_535), help="Port to listen on; 8750 by default, 0 takes a free one.")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on; 127.0.0.1 by default.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    metavar="PORT",
+    help="Port to listen on; 8750 by default, 0 takes a free one.",
+)
 @click.option("--scenario", metavar="FILE", help="Accounts to make if they do not exist yet (TOML).")
 @click.option(
-    "--weight-per-minute", type=click.IntRange(min=1), help="Request weight an address may use; 6000 by default."
+    "--weight-per-minute",
+    type=click.IntRange(min=1),
+    metavar="WEIGHT",
+    help="Request weight an address may use; 6000 by default.",
 )
 @with_desk
 def serve(desk: Desk, host: str | None, port: int | None, scenario: str | None, weight_per_minute: int | None) -> None:
@@ -90,7 +98,9 @@ def _is_loopback(host: str) -> bool:
 
 
 @click.command(short_help="Serve a funded account and collect it over HTTP.")
-@click.option("--port", type=click.IntRange(0, 65_535), help="8750 by default; the next free one if it is busy.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), metavar="PORT", help="8750 by default; the next free one if it is busy."
+)
 @click.option("--keep", type=click.Path(path_type=Path, dir_okay=False), help="Keep the SQLite file, at this path.")
 @with_desk
 def demo(desk: Desk, port: int | None, keep: Path | None) -> None:

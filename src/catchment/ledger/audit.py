@@ -104,13 +104,16 @@ class Audit:
         else:
             self._compare(account, stored, state)
 
+    def unheld(self) -> list[AccountId]:
+        """Accounts with records whose stored state was not held against the journal yet."""
+        return [account for account, state in self._states.items() if state.number and account not in self._compared]
+
     def finish(self) -> None:
         """After the last record: states the journal never came to, accounts without a state, totals."""
         for account, stored in self._awaited.items():
             self._compare(account, stored, self._state(account) or AccountState())
-        for account in self._states.keys() - self._compared:
-            if self._states[account].number:
-                self._about(9, account, self._states[account].number, "the account has records and no stored state")
+        for account in self.unheld():
+            self._about(9, account, self._states[account].number, "the account has records and no stored state")
         totals = self.totals()
         for asset in sorted(totals.keys() | self._brought.keys()):
             places = totals.get(asset, {})

@@ -10,8 +10,9 @@ import json
 import re
 import sqlite3
 import threading
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from importlib.resources import files
 from itertools import chain
@@ -65,11 +66,15 @@ class SqliteStore:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, f"SQLite {sqlite3.sqlite_version} is too old"))
         try:
+            with closing(sqlite3.connect(path, timeout=LOCK_WAIT_S)) as plain:
+                self._refuse_others(plain)  # before anything is changed in a file that may not be ours
             self._writer = self._connect()
             self._make_schema()
         except sqlite3.OperationalError as error:
+            self._disconnect()
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, error)) from None
         except sqlite3.DatabaseError as error:
+            self._disconnect()
             raise Refused(errors.DAMAGED_STORE(error)) from None
 
     @contextmanager
@@ -114,13 +119,13 @@ class SqliteStore:
         """Stretch by stretch between milestones, each walked backwards and turned round."""
         skipped = reader.execute(SQL["last_milestone_before"], {"account": account, "number": over, "time": since})
         over = max(over, (skipped.fetchone() or (0,))[0])
+        beyond = _one(reader, "milestone_after_time", account=account, time=until) or NO_BOUND
         found: list[Stored] = []
         while len(found) < limit:
             end = _one(reader, "milestone_at_or_over", account=account, number=over + 1)
             start = end or _one(reader, "head", account=account) or 0
-            stretch = _walk(reader, start, since=since, until=until, over=over)[::-1]
-            found += stretch
-            if not end or (stretch and stretch[-1].record.timestamp > until):
+            found += _walk(reader, start, since=since, until=until, over=over)[::-1]
+            if not end or end >= beyond:
                 break
             over += MILESTONE_EVERY - over % MILESTONE_EVERY
         return found[:limit]
@@ -218,6 +223,9 @@ class SqliteStore:
         """Fold the log into the file and release it."""
         with suppress(sqlite3.Error):
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         with self._opening:
             for connection in self._open:
                 connection.close()
@@ -235,10 +243,12 @@ class SqliteStore:
         try:
             yield connection
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except BaseException as error:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-            raise StoreFailed(str(error)) from error
+            if isinstance(error, sqlite3.Error):
+                raise StoreFailed(str(error)) from error
+            raise
 
     def _reader(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
@@ -250,19 +260,34 @@ class SqliteStore:
         connection = sqlite3.connect(
             self._path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        connection.executescript(SQL["pragmas"])
         with self._opening:
             self._open.append(connection)
-        return connection
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while True:
+            try:
+                connection.executescript(SQL["pragmas"])
+                return connection
+            except sqlite3.OperationalError as error:
+                # Two that make the same file at once: the change to a write-ahead log does not wait for a lock.
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(LOCK_WAIT_S / 1_000)
 
     def _make_schema(self) -> None:
         """A store that exists is only read, so that opening it never waits for another process's write lock."""
-        has_schema = self._writer.execute("PRAGMA schema_version").fetchone()[0] > 0
-        if not has_schema:
+        if _is_new(self._writer):
             self._writer.executescript(f"BEGIN IMMEDIATE; {SQL['schema']} COMMIT;")
+            self._refuse_others(self._writer)
+
+    def _refuse_others(self, connection: sqlite3.Connection) -> None:
+        """Refuse a newer store and another program's database; a file in which nothing is yet may become ours."""
+        if _is_new(connection):
+            return
         try:
-            version = int(self._meta(self._writer, "schema_version") or 0)
-        except sqlite3.OperationalError:
+            version = int(self._meta(connection, "schema_version") or 0)
+        except sqlite3.OperationalError as error:
+            if "no such" not in str(error):
+                raise
             version = 0
         if version > SCHEMA_VERSION:
             raise Refused(errors.NEWER_STORE(version, SCHEMA_VERSION))
@@ -339,6 +364,10 @@ def _parts(rows: int) -> Iterator[tuple[int, int]]:
         while rows - start >= count:
             yield start, count
             start += count
+
+
+def _is_new(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA schema_version").fetchone()[0] == 0)
 
 
 @contextmanager
