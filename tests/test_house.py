@@ -38,6 +38,7 @@ FLOORS = {
     "admin": 6,
     "scenario": 6,
     "app": 7,
+    "server": 7,
     "cli": 8,
     "demo": 8,
     "__main__": 8,

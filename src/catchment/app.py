@@ -1,41 +1,26 @@
-"""The faces mounted on one venue, and the HTTP server under them."""
+"""The faces mounted on one venue, from opening it to closing it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import ipaddress
-import logging
+import gc
 import signal
-import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import uvicorn
 
-from catchment import errors
 from catchment.clock import Clock
 from catchment.config import Settings
-from catchment.errors import Refused
 from catchment.papi.rest import Rest
+from catchment.server import Address, Server, address_of, configuration, listen
 from catchment.venue import Venue
 
-logger = logging.getLogger(__name__)
-
-BACKLOG = 2_048
-GRACE_S = 10
-"""How long open requests may take once the server was told to stop, in seconds."""
-PORTS_TRIED = 100
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Address(NamedTuple):
-    """Where a venue listens."""
-
-    host: str
-    port: int
-    url: str
+YOUNGEST_COLLECTED: Final = 50_000
+"""New objects before the cycle collector looks at them. A request makes dozens and hardly a cycle, so the default of
+700 has it look through everything that is under way several times in every batch."""
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def serve(
@@ -49,17 +34,19 @@ async def serve(
 
     Refuses a port that is busy, unless `next_free_port`: then the next free one is taken.
     """
-    listener = _listen(settings, next_free_port)
+    listener = listen(settings, next_free_port)
     with contextlib.closing(listener):
         venue = await Venue.open(settings, clock)
         try:
-            server = _Server(_configuration(Rest(venue)))
+            server = Server(configuration(Rest(venue)))
             serving = asyncio.create_task(server.serve([listener]))
+            gc.freeze()
+            gc.set_threshold(YOUNGEST_COLLECTED, 20, 50)
             with _stopped_by_signal(server):
                 try:
                     while not server.started and not serving.done():
                         await asyncio.sleep(0.001)
-                    await opened(venue, _address(settings, listener))
+                    await opened(venue, address_of(settings, listener))
                     await serving
                 finally:
                     server.should_exit = True
@@ -79,29 +66,6 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
         runner.run(serving)
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to `serve`: the venue closes after the server, and a clean end is not an interrupt."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _configuration(application: Rest) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-
-
 @contextlib.contextmanager
 def _stopped_by_signal(server: uvicorn.Server) -> Iterator[None]:
     loop = asyncio.get_running_loop()
@@ -116,37 +80,3 @@ def _stopped_by_signal(server: uvicorn.Server) -> Iterator[None]:
     finally:
         for number in _STOP_SIGNALS:
             loop.remove_signal_handler(number)
-
-
-def _listen(settings: Settings, next_free_port: bool) -> socket.socket:
-    tries = PORTS_TRIED if next_free_port and settings.port else 1
-    for port in range(settings.port, min(settings.port + tries, 65_536)):
-        try:
-            return _bind(settings.host, port)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or port == settings.port + tries - 1:
-                raise Refused(errors.BAD_SETTING("port", f"{settings.host}:{port}: {error.strerror}")) from None
-    raise Refused(errors.BAD_SETTING("port", f"no free port from {settings.port} on"))
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    listener.setblocking(False)
-    return listener
-
-
-def _address(settings: Settings, listener: socket.socket) -> Address:
-    """As a client on this machine would write it: a wildcard address is reached over loopback."""
-    host, port = settings.host, int(listener.getsockname()[1])
-    with contextlib.suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        if address.is_unspecified:
-            host = "127.0.0.1" if address.version == 4 else "::1"
-    return Address(host, port, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")

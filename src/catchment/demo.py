@@ -21,7 +21,6 @@ import click
 import msgspec
 
 from catchment import app, errors, scenario
-from catchment.app import Address
 from catchment.asset import Asset
 from catchment.cli import screen, wording
 from catchment.cli.screen import Column
@@ -30,6 +29,7 @@ from catchment.errors import Refused, Rejection
 from catchment.ledger.balance import AccountState, balance_of
 from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record
+from catchment.server import Address
 from catchment.signature import ApiKey, sign_hmac
 from catchment.store.base import Account
 from catchment.venue import NewKey, Preview, Venue

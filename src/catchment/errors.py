@@ -1,8 +1,8 @@
 """Every refusal, once: name, code, sentence and HTTP status, in order of precedence.
 
 A refusal is a value. It is listed here, made where a rule refuses, and turned into a response in one place
-(`papi/rest.py`) or into a line on a terminal (`cli/desk.py`). Codes and sentences follow the venue's published error table
-where it has one for the case; rows marked "choice" are ours and are listed in docs/coverage.md.
+(`papi/rest.py`) or into a line on a terminal (`cli/desk.py`). Codes and sentences follow the venue's published error
+table where it has one for the case; rows marked "choice" are ours and are listed in docs/coverage.md.
 """
 
 from __future__ import annotations

@@ -15,6 +15,12 @@ from catchment.errors import Rejection
 
 MAX_QUERY_BYTES: Final = 16_384
 MAX_BODY_BYTES: Final = 65_536
+MAX_HEAD_BYTES: Final = 65_536
+"""Request line and headers of one request."""
+HEAD_WAIT_S: Final = 30
+"""How long a connection may take over a request head, in seconds."""
+MAX_CONNECTIONS: Final = 10_000
+"""Connections and requests under way; one more is answered 503 before it is read."""
 MAX_PARAMETERS: Final = 100
 MAX_PARAMETER_BYTES: Final = 4_096
 MAX_API_KEY_CHARS: Final = 128

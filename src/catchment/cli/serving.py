@@ -13,8 +13,8 @@ from catchment import __version__
 from catchment.cli.desk import Desk, with_desk
 
 if TYPE_CHECKING:
-    from catchment.app import Address
     from catchment.config import Settings
+    from catchment.server import Address
     from catchment.venue import Venue
 
 

@@ -1,0 +1,139 @@
+"""The HTTP server under the faces: where it listens, and the bounds on what a connection may hold."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from catchment import errors
+from catchment.config import Settings
+from catchment.errors import Refused
+from catchment.limits import HEAD_WAIT_S, MAX_CONNECTIONS, MAX_HEAD_BYTES
+
+BACKLOG: Final = 2_048
+GRACE_S: Final = 10
+"""How long open requests may take once the server was told to stop, in seconds."""
+KEEP_ALIVE_S: Final = 60
+"""How long a connection may be idle between two requests, in seconds."""
+PORTS_TRIED: Final = 100
+
+_HEAD_TOO_LARGE = b"HTTP/1.1 431 \r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class Address(NamedTuple):
+    """Where a venue listens."""
+
+    host: str
+    port: int
+    url: str
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to `serve`: the venue closes after the server, and a clean end is not an interrupt."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def configuration(application: Callable[..., Any]) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http=_Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+class _Protocol(HttpToolsProtocol):
+    """Bounds the request head, which the parser gathers before any of our code sees it: in bytes and in time."""
+
+    _in_head = True
+    _head_bytes = 0
+    _began = 0.0
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._began = self.loop.time()
+        self._patience = self.loop.call_later(HEAD_WAIT_S, self._lose_patience)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.transport.write(_HEAD_TOO_LARGE)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._began = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def _lose_patience(self) -> None:
+        """Close a connection that began a request head, or was made, too long ago and has not finished one."""
+        if self._in_head and self.loop.time() - self._began >= HEAD_WAIT_S:
+            self.transport.close()
+        else:
+            self._patience = self.loop.call_later(HEAD_WAIT_S, self._lose_patience)
+
+
+def listen(settings: Settings, next_free_port: bool) -> socket.socket:
+    tries = PORTS_TRIED if next_free_port and settings.port else 1
+    for port in range(settings.port, min(settings.port + tries, 65_536)):
+        try:
+            return _bind(settings.host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or port == settings.port + tries - 1:
+                raise Refused(errors.BAD_SETTING("port", f"{settings.host}:{port}: {error.strerror}")) from None
+    raise Refused(errors.BAD_SETTING("port", f"no free port from {settings.port} on"))
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def address_of(settings: Settings, listener: socket.socket) -> Address:
+    """As a client on this machine would write it: a wildcard address is reached over loopback."""
+    host, port = settings.host, int(listener.getsockname()[1])
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if address.is_unspecified:
+            host = "127.0.0.1" if address.version == 4 else "::1"
+    return Address(host, port, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")

@@ -1,0 +1,41 @@
+"""The program, started once for all stock clients, and once more with hardly any weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.acceptance.people import Kind, Ring
+from tests.acceptance.program import Program, running
+
+CLIENTS = ("ccxt", "ccxt-async", "sdk")
+OTHERS = ("ccxt-others", "sdk-others", "raw")
+"""Who tries what is not the walk."""
+
+
+@pytest.fixture(scope="session")
+def ring() -> Ring:
+    return Ring()
+
+
+@pytest.fixture(scope="session")
+def people(ring: Ring) -> str:
+    walkers = [ring.account(f"{client}-{kind}", kind) for client in CLIENTS for kind in Kind]
+    others = [ring.account(name) for name in OTHERS]
+    raw = [ring.account(f"raw-{kind}", kind) for kind in (Kind.RSA, Kind.ED25519)]
+    return "\n".join([*walkers, *others, *raw, ring.account("reader", permissions='"READ"')])
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory, people: str) -> Iterator[Program]:
+    """All tests share one address, so it has more weight than the usual 6000 a minute."""
+    with running(tmp_path_factory.mktemp("venue"), people, "--weight-per-minute", "10000000") as program:
+        yield program
+
+
+@pytest.fixture
+def strict(tmp_path_factory: pytest.TempPathFactory, people: str) -> Iterator[Program]:
+    """A minute here has less weight than one auto-collection, so the first is refused whenever the minute began."""
+    with running(tmp_path_factory.mktemp("strict"), people, "--weight-per-minute", "700") as program:
+        yield program

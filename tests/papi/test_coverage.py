@@ -1,0 +1,122 @@
+"""The coverage page, and the weights in the table of endpoints against a table written from the reference alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from catchment import errors
+from catchment.papi import coverage
+from catchment.papi.contract import Security
+from catchment.papi.endpoints import ENDPOINTS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "coverage.md"
+
+# The account section of the exchange's reference, its time call, and the calls of other sections that clients make
+# first. Nothing here is read from the code.
+# fmt: off
+REFERENCE = {
+    # method, path                                                       weight  security
+    ("GET",    "/papi/v1/ping"):                                             (1, "NONE"),
+    ("GET",    "/papi/v1/time"):                                             (1, "NONE"),
+    ("GET",    "/fapi/v1/ping"):                                             (1, "NONE"),
+    ("GET",    "/fapi/v1/time"):                                             (1, "NONE"),
+    ("GET",    "/dapi/v1/time"):                                             (1, "NONE"),
+    ("GET",    "/api/v3/ping"):                                              (1, "NONE"),
+    ("GET",    "/api/v3/time"):                                              (1, "NONE"),
+    ("GET",    "/papi/v1/balance"):                                         (20, "USER_DATA"),
+    ("GET",    "/papi/v1/account"):                                         (20, "USER_DATA"),
+    ("GET",    "/papi/v1/um/account"):                                       (5, "USER_DATA"),
+    ("GET",    "/papi/v2/um/account"):                                       (5, "USER_DATA"),
+    ("GET",    "/papi/v1/cm/account"):                                       (5, "USER_DATA"),
+    ("GET",    "/papi/v1/um/income"):                                       (30, "USER_DATA"),
+    ("GET",    "/papi/v1/cm/income"):                                       (30, "USER_DATA"),
+    ("POST",   "/papi/v1/auto-collection"):                                (750, "TRADE"),
+    ("POST",   "/papi/v1/asset-collection"):                                (30, "TRADE"),
+    ("POST",   "/papi/v1/bnb-transfer"):                                   (750, "TRADE"),
+    ("GET",    "/papi/v1/repay-futures-switch"):                            (30, "USER_DATA"),
+    ("POST",   "/papi/v1/repay-futures-switch"):                           (750, "TRADE"),
+    ("POST",   "/papi/v1/repay-futures-negative-balance"):                 (750, "USER_DATA"),
+    ("GET",    "/papi/v1/portfolio/interest-history"):                      (50, "USER_DATA"),
+    ("GET",    "/papi/v1/portfolio/negative-balance-exchange-record"):     (100, "USER_DATA"),
+    ("GET",    "/papi/v1/margin/maxWithdraw"):                               (5, "USER_DATA"),
+    ("GET",    "/papi/v1/margin/maxBorrowable"):                             (5, "USER_DATA"),
+    ("GET",    "/papi/v1/margin/marginInterestHistory"):                     (1, "USER_DATA"),
+    ("GET",    "/papi/v1/rateLimit/order"):                                  (1, "USER_DATA"),
+    ("GET",    "/papi/v1/um/accountConfig"):                                 (5, "USER_DATA"),
+    ("GET",    "/papi/v1/um/symbolConfig"):                                  (5, "USER_DATA"),
+    ("GET",    "/papi/v1/um/positionRisk"):                                  (5, "USER_DATA"),
+    ("GET",    "/papi/v1/cm/positionRisk"):                                  (1, "USER_DATA"),
+    ("GET",    "/papi/v1/um/positionSide/dual"):                            (30, "USER_DATA"),
+    ("GET",    "/papi/v1/cm/positionSide/dual"):                            (30, "USER_DATA"),
+    ("GET",    "/papi/v1/um/commissionRate"):                               (20, "USER_DATA"),
+    ("GET",    "/papi/v1/cm/commissionRate"):                               (20, "USER_DATA"),
+    ("GET",    "/papi/v1/um/leverageBracket"):                               (1, "USER_DATA"),
+    ("GET",    "/papi/v1/cm/leverageBracket"):                               (1, "USER_DATA"),
+    ("GET",    "/papi/v1/um/feeBurn"):                                      (30, "USER_DATA"),
+    ("POST",   "/papi/v1/um/feeBurn"):                                       (1, "TRADE"),
+    ("POST",   "/papi/v1/listenKey"):                                        (1, "USER_STREAM"),
+    ("PUT",    "/papi/v1/listenKey"):                                        (1, "USER_STREAM"),
+    ("DELETE", "/papi/v1/listenKey"):                                        (1, "USER_STREAM"),
+}
+MANDATORY = {
+    # beside timestamp and signature
+    "/papi/v1/asset-collection": {"asset"},
+    "/papi/v1/bnb-transfer": {"amount", "transferSide"},
+    "/papi/v1/repay-futures-switch": {"autoRepay"},
+}
+# fmt: on
+
+
+def test_every_weight_is_that_of_the_reference() -> None:
+    for endpoint in ENDPOINTS:
+        weight, security = REFERENCE[endpoint.method, endpoint.path]
+        assert endpoint.weight == weight, endpoint.path
+        assert endpoint.security == Security(security), endpoint.path
+
+
+def test_mandatory_parameters_are_those_of_the_reference() -> None:
+    for endpoint in ENDPOINTS:
+        mandatory = {parameter.name for parameter in endpoint.parameters if parameter.mandatory}
+        wanted = MANDATORY.get(endpoint.path, set()) if endpoint.method == "POST" else set()
+        assert mandatory == wanted, endpoint.path
+
+
+def test_the_calls_this_project_is_about_are_there() -> None:
+    there = {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    assert {("POST", "/papi/v1/auto-collection"), ("POST", "/papi/v1/asset-collection")} <= there
+    assert len(there) == len(ENDPOINTS), "no row stands twice"
+
+
+def test_the_page_tells_each_account_endpoint_once() -> None:
+    implemented = {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
+    missing = [line for line in coverage.MISSING.split("\n") if line]
+    assert len(missing) == len(set(missing))
+    assert not implemented & set(missing)
+    unspoken = {f"{method} {path}" for method, path in REFERENCE} - implemented - set(missing)
+    assert unspoken == set()
+
+
+def test_the_page_tells_every_row_choice_and_refusal() -> None:
+    page = coverage.markdown()
+    for endpoint in ENDPOINTS:
+        line = f"| {endpoint.method} | `{endpoint.path}` | {endpoint.weight} | {endpoint.security} |"
+        assert page.count(line) == 1
+    for case, choice in coverage.CHOICES:
+        assert f"| {case} | {choice} |" in page
+    for refusal in errors.REFUSALS:
+        assert f"| {refusal.name} | {refusal.code} | {refusal.status} |" in page
+
+
+def test_no_cell_breaks_its_table() -> None:
+    columns = 0
+    for line in coverage.markdown().splitlines():
+        found = line.count("|")
+        assert not columns or not found or found == columns, line
+        columns = found
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="docs/coverage.md is not written yet")
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8").strip() == coverage.markdown().strip(), "run `make docs`"
