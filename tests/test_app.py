@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from catchment import app
-from catchment.server import PORTS_TRIED, Address
 from catchment.clock import FrozenClock
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
 from catchment.ledger.commands import Deposit
+from catchment.server import PORTS_TRIED, Address
 from catchment.venue import Venue
 
 Opened = Callable[[Venue, Address], Awaitable[None]]

@@ -29,7 +29,7 @@ from catchment.ledger.transfer import Move, Transfer
 from catchment.wallet import FUTURES, NON_NEGATIVE, Place
 
 Plan = list[Move]
-"""What a command would move, in order."""
+"""What a command would move, in order; the moves of one asset stand together."""
 
 
 def decide(account: AccountId, state: AccountState, command: Command, now: int, rules: Rules) -> Record | Rejection:
@@ -71,26 +71,37 @@ def apply(state: AccountState, record: Record, rules: Rules) -> None:
 def _transfers(state: AccountState, plan: Plan) -> tuple[Transfer, ...] | Rejection:
     """The plan as transfers with the balances after them; a later one sees the earlier ones of its asset."""
     balances = state.balances
-    seen: dict[str, dict[Place, int]] = {}
-    versions: dict[str, int] = {}
-    transfers = []
+    balance = _EMPTY
+    asset = ""
+    version = 0
+    transfers: list[Transfer] = []
     for move in plan:
-        asset, amount, source, target = move.asset, move.amount, move.source, move.target
-        balance = balances.get(asset) or _EMPTY
-        after = seen.get(asset)
-        if after is None:
-            after = seen[asset] = {}
-            versions[asset] = balance.version
-        source_after = (after[source] if source in after else getattr(balance, source)) - amount
-        target_after = (after[target] if target in after else getattr(balance, target)) + amount
+        amount, source, target = move.amount, move.source, move.target
+        if move.asset != asset:
+            asset = move.asset
+            balance = balances.get(asset) or _EMPTY
+            version = balance.version
+            source_after, target_after = getattr(balance, source) - amount, getattr(balance, target) + amount
+        else:
+            source_after = _held(balance, transfers, asset, source) - amount
+            target_after = _held(balance, transfers, asset, target) + amount
         if source_after < 0 and source in NON_NEGATIVE:
             return errors.BALANCE_NOT_SUFFICIENT()
         if source_after < -MAX_UNITS or target_after > MAX_UNITS:
             return errors.BALANCE_OVERFLOW()
-        after[source], after[target] = source_after, target_after
-        version = versions[asset] = versions[asset] + 1
+        version += 1
         transfers.append(Transfer(asset, amount, source, target, source_after, target_after, version))
     return tuple(transfers)
+
+
+def _held(balance: Balance, transfers: list[Transfer], asset: str, place: Place) -> int:
+    """What a place holds after the transfers so far."""
+    for transfer in reversed(transfers):
+        if transfer.asset == asset and transfer.source is place:
+            return transfer.source_after
+        if transfer.asset == asset and transfer.target is place:
+            return transfer.target_after
+    return balance.at(place)
 
 
 def _deposit(state: AccountState, command: Deposit, now: int, rules: Rules) -> Plan | Rejection:

@@ -81,6 +81,11 @@ def _in_force(shared_daily: bool, api_per_hour: int, button_per_day: int) -> tup
 
 
 @cache
+def _names(shared_daily: bool, api_per_hour: int, button_per_day: int) -> frozenset[str]:
+    return frozenset(quota.name for quota in _in_force(shared_daily, api_per_hour, button_per_day))
+
+
+@cache
 def _counting(trigger: Trigger, shared_daily: bool, api_per_hour: int, button_per_day: int) -> tuple[Quota, ...]:
     quotas = _in_force(shared_daily, api_per_hour, button_per_day)
     return tuple(quota for quota in quotas if trigger in quota.triggers)
@@ -110,9 +115,10 @@ def count(state: AccountState, command: Command, now: int, rules: Rules) -> None
     """
     if type(command) is not AutoCollection:
         return
-    in_force = rules.all_quotas()
-    for name in state.quotas.keys() - {quota.name for quota in in_force}:
-        del state.quotas[name]
+    names = _names(rules.shared_daily, rules.api_per_hour, rules.button_per_day)
+    if not state.quotas.keys() <= names:
+        for name in state.quotas.keys() - names:
+            del state.quotas[name]
     for quota in rules.quotas(command):
         charge(state, quota, now)
 
