@@ -1,0 +1,55 @@
+"""Writes to a store the way the venue does, without the venue: load, decide, apply, append."""
+
+from collections.abc import Iterable
+
+from catchment.ledger.balance import AccountId
+from catchment.ledger.commands import Command
+from catchment.ledger.journal import Record, Stored
+from catchment.ledger.ledger import apply, decide
+from catchment.ledger.quota import Rules
+from catchment.store.base import Account, Store
+
+NO_LIMITS = Rules(api_per_hour=2**50, button_per_day=2**50)
+"""The stores know no quota, so nothing here is refused for one."""
+
+FIRST = 1_790_000_000_000
+ALL = {"since": 0, "until": 2**62}
+"""The times of a history that leaves nothing out."""
+
+
+def account_id(number: int) -> AccountId:
+    """Ids that are ordered as their numbers are."""
+    return AccountId(number.to_bytes(16, "big"))
+
+
+def enrol(store: Store, *numbers: int) -> list[AccountId]:
+    """Accounts named by their numbers."""
+    ids = [account_id(number) for number in numbers]
+    for number, account in zip(numbers, ids, strict=True):
+        assert store.add_account(Account(account, f"account {number}", portfolio_margin=True, created=FIRST))
+    return ids
+
+
+def write(store: Store, asked: Iterable[tuple[AccountId, Command]], now: int = FIRST) -> list[Stored]:
+    """All of it in one transaction; every command must be one that is accepted."""
+    asked = list(asked)
+    with store.transaction() as transaction:
+        states = transaction.load({account for account, _ in asked})
+        records = []
+        for account, command in asked:
+            record = decide(account, states[account], command, now, NO_LIMITS)
+            assert isinstance(record, Record), record
+            apply(states[account], record, NO_LIMITS)
+            records.append(record)
+        sequences = transaction.append(records, states)
+    return [Stored(sequence, record) for sequence, record in zip(sequences, records, strict=True)]
+
+
+def newest(store: Store, account: AccountId, limit: int = 10_000) -> list[Stored]:
+    """An account's history, the last record first."""
+    return store.history(account, **ALL, below=2**62, limit=limit, newest_first=True)
+
+
+def oldest(store: Store, account: AccountId, limit: int = 10_000) -> list[Stored]:
+    """An account's history, the first record first."""
+    return store.history(account, **ALL, below=0, limit=limit, newest_first=False)

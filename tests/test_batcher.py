@@ -1,0 +1,334 @@
+"""The only writer: who waits is answered, a full queue refuses, one fsync serves many, one failure spares the next."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from catchment.batcher import Answer, Batcher, write_batch
+from catchment.clock import FrozenClock
+from catchment.errors import Rejection
+from catchment.ledger.balance import AccountId
+from catchment.ledger.commands import AutoCollection, Command, Deposit, Trigger, Withdrawal
+from catchment.ledger.journal import Stored
+from catchment.ledger.quota import Rules
+from catchment.store.base import StoreFailed, StoreUnknown
+from catchment.store.memory import MemoryStore
+from tests.store.books import enrol
+
+FIVE = Deposit("USDT", 5)
+
+
+class Gate(MemoryStore):
+    """A store whose transactions wait while it is shut, and fail once each time it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transactions = 0
+        self.failures: list[Exception] = []
+        self.opened = threading.Event()
+        self.opened.set()
+        self.entered = threading.Event()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        self.transactions += 1
+        self.entered.set()
+        assert self.opened.wait(10)
+        with super().transaction() as transaction:
+            yield transaction
+            if self.failures:
+                raise self.failures.pop(0)
+
+    async def shut_in(self) -> None:
+        """Until a transaction has begun and waits at the gate."""
+        await asyncio.get_running_loop().run_in_executor(None, self.entered.wait, 10)
+
+
+class Room:
+    """A batcher over a gate, with two accounts."""
+
+    def __init__(self, queue: int, batch: int) -> None:
+        self.store = Gate()
+        self.alice, self.bob = enrol(self.store, 1, 2)
+        self.clock = FrozenClock()
+        self.landed: list[int] = []
+        self.batcher = Batcher(self.store, self.clock, Rules(), queue=queue, batch=batch, landed=self.landed.append)
+
+    async def ask(self, *commands: Command, account: AccountId | None = None) -> list[Answer]:
+        return await asyncio.gather(*(self.batcher.submit(account or self.alice, command) for command in commands))
+
+    def balance(self, account: AccountId | None = None) -> int:
+        account = account or self.alice
+        balances = self.store.load([account])[account].balances
+        return balances["USDT"].margin_free if "USDT" in balances else 0
+
+
+def run(scene: Callable[[Room], Coroutine[None, None, None]], queue: int = 100, batch: int = 10) -> None:
+    """Play a scene in a room of its own and close it; a writer that hangs fails the test instead of hanging it."""
+
+    async def play() -> None:
+        room = Room(queue, batch)
+        try:
+            await asyncio.wait_for(scene(room), 20)
+        finally:
+            room.store.opened.set()
+            await asyncio.wait_for(room.batcher.close(), 20)
+
+    asyncio.run(play())
+
+
+def names(answers: list[Answer]) -> list[str]:
+    """`done`, or the refusal's name."""
+    return [answer.name if isinstance(answer, Rejection) else "done" for answer in answers]
+
+
+def test_a_single_command_is_a_batch_of_one() -> None:
+    async def scene(room: Room) -> None:
+        (answer,) = await room.ask(FIVE)
+        assert isinstance(answer, Stored)
+        assert (answer.sequence, answer.record.account, answer.record.command) == (1, room.alice, FIVE)
+        assert answer.record.timestamp == room.clock.now()
+        assert (room.balance(), room.store.transactions, room.landed) == (5, 1, [1])
+
+    run(scene)
+
+
+def test_answers_come_to_who_asked_and_in_order() -> None:
+    async def scene(room: Room) -> None:
+        asked = [(room.alice, Deposit("USDT", 1)), (room.bob, Deposit("USDT", 2)), (room.alice, Deposit("USDT", 3))]
+        answers = await asyncio.gather(*(room.batcher.submit(*one) for one in asked))
+        stored = [answer for answer in answers if isinstance(answer, Stored)]
+        assert [(answer.record.account, answer.record.command) for answer in stored] == asked
+        assert [answer.sequence for answer in stored] == [1, 2, 3]
+        assert room.landed == [3], "the newest of a batch wakes the tail once"
+
+    run(scene)
+
+
+def test_commands_that_come_together_are_committed_together() -> None:
+    """While one batch is written the next one gathers, so transactions are far fewer than commands."""
+
+    async def scene(room: Room) -> None:
+        room.store.opened.clear()
+        first = asyncio.ensure_future(room.ask(FIVE))
+        await room.store.shut_in()
+        rest = asyncio.ensure_future(room.ask(*[FIVE] * 1_000))
+        await asyncio.sleep(0)
+        room.store.opened.set()
+        assert names(await first + await rest) == ["done"] * 1_001
+        assert room.store.transactions == 1 + 1_000 // 250
+        assert room.balance() == 5_005
+
+    run(scene, queue=1_000, batch=250)
+
+
+def test_a_full_queue_refuses_and_never_grows() -> None:
+    async def scene(room: Room) -> None:
+        room.store.opened.clear()
+        first = asyncio.ensure_future(room.ask(FIVE))
+        await room.store.shut_in()
+        waiting = asyncio.ensure_future(room.ask(*[FIVE] * 3))
+        await asyncio.sleep(0)
+        assert names(await room.ask(FIVE, FIVE)) == ["QUEUE_FULL", "QUEUE_FULL"], "at once, while the writer is busy"
+        room.store.opened.set()
+        assert names(await first + await waiting) == ["done"] * 4
+        assert room.balance() == 20, "what was refused did not happen"
+        assert names(await room.ask(FIVE)) == ["done"], "and there is room again"
+
+    run(scene, queue=3, batch=2)
+
+
+def test_closing_answers_everyone_and_takes_nothing_more() -> None:
+    async def scene(room: Room) -> None:
+        room.store.opened.clear()
+        first = asyncio.ensure_future(room.ask(FIVE))
+        await room.store.shut_in()
+        waiting = asyncio.ensure_future(room.ask(*[FIVE] * 7))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(room.batcher.close())
+        await asyncio.sleep(0)
+        assert names(await room.ask(FIVE)) == ["SERVICE_SHUTTING_DOWN"]
+        assert not closing.done()
+        room.store.opened.set()
+        await closing
+        assert (first.done(), waiting.done()) == (True, True), "closed only when everyone has an answer"
+        assert names(first.result() + waiting.result()) == ["done"] * 8
+        assert names(await room.ask(FIVE)) == ["SERVICE_SHUTTING_DOWN"]
+        assert room.balance() == 40
+
+    run(scene, batch=2)
+
+
+def test_closing_twice_is_harmless() -> None:
+    async def scene(room: Room) -> None:
+        await asyncio.gather(room.batcher.close(), room.batcher.close())
+        assert names(await room.ask(FIVE)) == ["SERVICE_SHUTTING_DOWN"]
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (StoreFailed("disk full"), "STORE_UNAVAILABLE"),
+        (StoreUnknown("disk gone"), "OUTCOME_UNKNOWN"),
+        (RuntimeError("a mistake of ours"), "UNKNOWN"),
+    ],
+)
+def test_one_failed_batch_is_told_to_all_in_it_and_the_next_works(
+    error: Exception, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(room: Room) -> None:
+        room.store.failures = [error]
+        assert names(await room.ask(FIVE, FIVE, FIVE)) == [name] * 3
+        assert (room.balance(), room.landed) == (0, [])
+        assert names(await room.ask(FIVE)) == ["done"]
+        assert (room.balance(), room.landed) == (5, [1])
+
+    with caplog.at_level(logging.ERROR):
+        run(scene)
+    assert str(error) in caplog.text, "the operator is told why"
+
+
+def test_the_failure_of_one_batch_does_not_reach_those_who_wait_behind_it() -> None:
+    async def scene(room: Room) -> None:
+        room.store.failures = [StoreFailed("once")]
+        assert names(await room.ask(*[FIVE] * 4)) == ["STORE_UNAVAILABLE"] * 2 + ["done"] * 2
+        assert room.balance() == 10
+
+    run(scene, batch=2)
+
+
+def test_a_refused_command_leaves_its_neighbours_alone() -> None:
+    async def scene(room: Room) -> None:
+        answers = await room.ask(FIVE, Withdrawal("USDT", 6), Withdrawal("USDT", 5), Withdrawal("USDT", 1))
+        assert names(answers) == ["done", "BALANCE_NOT_SUFFICIENT", "done", "BALANCE_NOT_SUFFICIENT"]
+        assert room.balance() == 0
+
+    run(scene)
+
+
+def test_a_hostile_command_leaves_its_neighbours_alone() -> None:
+    async def scene(room: Room) -> None:
+        answers = await room.ask(FIVE, Deposit("\ud800", 1), Deposit("USDT", 2**100), Deposit("USDT", -1), FIVE)
+        assert names(answers) == ["done", "ILLEGAL_CHARS", "BALANCE_OVERFLOW", "AMOUNT_MUST_BE_POSITIVE", "done"]
+        assert room.balance() == 10
+
+    run(scene)
+
+
+def test_an_unknown_account_is_refused() -> None:
+    async def scene(room: Room) -> None:
+        nobody = AccountId(bytes(16))
+        answers = await asyncio.gather(
+            room.batcher.submit(nobody, AutoCollection(Trigger.API)), room.batcher.submit(room.bob, FIVE)
+        )
+        assert names(list(answers)) == ["BAD_ACCOUNT", "done"]
+
+    run(scene)
+
+
+def test_a_batch_of_refusals_writes_nothing() -> None:
+    async def scene(room: Room) -> None:
+        before = room.store.load([room.alice])
+        assert names(await room.ask(*[Withdrawal("USDT", 1)] * 5)) == ["BALANCE_NOT_SUFFICIENT"] * 5
+        assert (room.store.tail(0, 10), room.store.load([room.alice]), room.landed) == ([], before, [])
+
+    run(scene)
+
+
+def test_one_account_many_times_in_a_batch_is_one_after_the_other() -> None:
+    """100 units can leave once, whatever the batch: every command sees the one before it."""
+
+    async def scene(room: Room) -> None:
+        await room.ask(Deposit("USDT", 100))
+        answers = await room.ask(*[Withdrawal("USDT", 30)] * 9)
+        assert names(answers) == ["done"] * 3 + ["BALANCE_NOT_SUFFICIENT"] * 6
+        assert room.balance() == 10
+        numbers = [stored.record.number for stored in room.store.tail(0, 10)]
+        versions = [stored.record.transfers[0].version for stored in room.store.tail(0, 10)]
+        assert numbers == versions == [1, 2, 3, 4]
+        assert room.store.transactions == 2
+
+    run(scene)
+
+
+def test_one_who_stops_waiting_does_not_break_the_batch() -> None:
+    """The command was taken and happens; only its answer has nowhere to go."""
+
+    async def scene(room: Room) -> None:
+        room.store.opened.clear()
+        first = room.batcher.submit(room.alice, FIVE)
+        await room.store.shut_in()
+        gone, stays = room.batcher.submit(room.alice, FIVE), room.batcher.submit(room.alice, FIVE)
+        first.cancel()
+        gone.cancel()
+        room.store.opened.set()
+        assert names([await stays]) == ["done"]
+        assert room.balance() == 15
+        assert names(await room.ask(FIVE)) == ["done"]
+
+    run(scene)
+
+
+def test_a_waiter_that_timed_out_does_not_break_the_batch() -> None:
+    async def scene(room: Room) -> None:
+        room.store.opened.clear()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(room.batcher.submit(room.alice, FIVE), 0.01)
+        room.store.opened.set()
+        assert names(await room.ask(FIVE)) == ["done"]
+        assert room.balance() == 10
+
+    run(scene)
+
+
+def test_a_batch_is_stamped_when_it_is_written() -> None:
+    """Not when the command came: times in the journal follow the order of commits."""
+
+    async def scene(room: Room) -> None:
+        room.store.opened.clear()
+        first = asyncio.ensure_future(room.ask(FIVE))
+        await room.store.shut_in()
+        second = asyncio.ensure_future(room.ask(FIVE))
+        await asyncio.sleep(0)
+        before = room.clock.now()
+        room.clock.advance(1_000)
+        room.store.opened.set()
+        stamps = [answer.record.timestamp for answer in await first + await second if isinstance(answer, Stored)]
+        assert stamps == [before, before + 1_000]
+
+    run(scene)
+
+
+def test_quotas_hold_within_one_batch_and_over_many() -> None:
+    async def scene(room: Room) -> None:
+        answers = await room.ask(*[AutoCollection(Trigger.BUTTON)] * 25)
+        assert names(answers) == ["done"] * 10 + ["COLLECTION_QUOTA"] * 15
+        assert names(await room.ask(AutoCollection(Trigger.BUTTON), account=room.bob)) == ["done"]
+
+    run(scene, batch=4)
+
+
+def test_a_failed_batch_uses_no_quota() -> None:
+    async def scene(room: Room) -> None:
+        room.store.failures = [StoreFailed("once")]
+        await room.ask(*[AutoCollection(Trigger.BUTTON)] * 10)
+        assert names(await room.ask(*[AutoCollection(Trigger.BUTTON)] * 11)) == ["done"] * 10 + ["COLLECTION_QUOTA"]
+
+    run(scene, batch=11)
+
+
+def test_write_batch_answers_each_command_in_order() -> None:
+    store = MemoryStore()
+    alice, bob = enrol(store, 1, 2)
+    asked: list[tuple[AccountId, Command]] = [(bob, FIVE), (alice, Withdrawal("USDT", 1)), (bob, FIVE), (alice, FIVE)]
+    answers = write_batch(store, asked, 7, Rules())
+    assert names(answers) == ["done", "BALANCE_NOT_SUFFICIENT", "done", "done"]
+    assert [answer.sequence for answer in answers if isinstance(answer, Stored)] == [1, 2, 3]
+    assert write_batch(store, [], 7, Rules()) == []

@@ -1,0 +1,72 @@
+"""The bench measures what it says it does: its requests are signed, its bulk stores are stores, its goals bite."""
+
+import socket
+from pathlib import Path
+
+from bench import ceiling, process, seed, writing
+from bench.figure import AT_MOST, Figure, Plan, table
+from bench.load import COLLECT, PING, SECRET, Work, requests
+from catchment.batcher import write_batch
+from catchment.ledger.journal import Stored
+from catchment.signature import hmac_verifier
+from catchment.store.sqlite import MILESTONE_EVERY, SqliteStore
+
+ACCOUNTS = 20
+EACH = MILESTONE_EVERY + 44
+
+
+def test_every_request_is_signed_and_for_another_key() -> None:
+    verify = hmac_verifier(SECRET.encode())
+    built = requests(Work(port=1, count=50, seed=1))
+    for request in built:
+        target = request.split(b" ")[1]
+        payload, _, signature = target.removeprefix(COLLECT.encode() + b"?").rpartition(b"&signature=")
+        assert verify(payload, signature)
+    assert len({request.partition(b"X-MBX-APIKEY: ")[2] for request in built}) == 50
+
+
+def test_the_generator_counts_answers(tmp_path: Path) -> None:
+    (figure,) = ceiling.measure(Plan(tmp_path, quick=True))
+    assert figure.value > 1_000
+    assert Work(1, PING).connections == 64
+
+
+def test_a_bulk_journal_can_be_walked_and_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "bulk.db"
+    seed.add_accounts(path, ACCOUNTS, funded=True)
+    seed.add_history(path, ACCOUNTS, EACH)
+    store = SqliteStore(path)
+    account = seed.account_id(7)
+    (answer,) = write_batch(store, [(account, writing.COMMAND)], seed.MADE_MS * 2, writing.RULES)
+    assert isinstance(answer, Stored)
+    assert (answer.sequence, answer.record.number) == (ACCOUNTS * EACH + 1, EACH + 1)
+    assert {transfer.asset for transfer in answer.record.transfers} == set(seed.FUNDS)
+    walked = store.history(account, since=0, until=2**62, below=2**62, limit=10_000, newest_first=True)
+    assert [stored.record.number for stored in walked] == list(range(EACH + 1, 0, -1))
+    first = store.history(account, since=0, until=2**62, below=0, limit=3, newest_first=False)
+    assert [stored.record.number for stored in first] == [1, 2, 3]
+    store.close()
+
+
+def test_a_process_is_gone_when_its_block_ends(tmp_path: Path) -> None:
+    port = process.free_port()
+    with process.running(["-m", "bench.ceiling", str(port)], port, tmp_path / "log") as running:
+        assert process.resident_mib(running.pid) > 1
+    assert not _answers(port)
+
+
+def test_the_table_says_what_was_reached() -> None:
+    slow = Figure("part", "slow", 3.0, "s", 2.0, AT_MOST)
+    fast = Figure("part", "fast", 70_000, "/s", 60_000)
+    lines = table([slow, fast, Figure("part", "told", 1, "")]).splitlines()
+    assert (slow.reached, fast.reached) == (False, True)
+    assert lines[2].endswith("<= 2.00 s  NO")
+    assert lines[3].endswith(">= 60,000 /s  yes")
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
