@@ -110,11 +110,13 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What `verify` found: how much was read, every finding, and the units of each asset by place."""
+    """What `verify` found: how much was read, findings, how many each invariant had, and the units of each asset by
+    place. `findings` lists the first of each invariant only; `counts` counts them all."""
 
     records: int
     accounts: int
     findings: list[Finding]
+    counts: dict[int, int]
     totals: dict[str, dict[Place, int]]
 
 
@@ -380,7 +382,7 @@ class Venue:
             accounts += late
             after = self._read_on(audit, after, progress)
         audit.finish()
-        return Verdict(audit.records, accounts, audit.findings, audit.totals())
+        return Verdict(audit.records, accounts, audit.findings, dict(audit.counts), audit.totals())
 
     def _hold(self, audit: Audit, accounts: Sequence[AccountId]) -> int:
         """Hand the stored states of accounts to the audit; how many there were."""

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from catchment.asset import MAX_UNITS
-from catchment.ledger.audit import Audit, Finding
+from catchment.ledger.audit import LISTED, Audit, Finding
 from catchment.ledger.balance import GENESIS, AccountId, AccountState, QuotaUse
 from catchment.ledger.collection import CmBnb
 from catchment.ledger.commands import AutoCollection, Command, Deposit, Trigger, Withdrawal
@@ -379,3 +379,13 @@ def test_a_quota_count_may_be_too_high_and_never_too_low(use: QuotaUse | None, f
         books.write(ALICE, AutoCollection(Trigger.API), now)
     books.states[ALICE].quotas = {} if use is None else {"api_hour": use}
     assert [finding.invariant for finding in books.findings()] == found
+
+
+def test_findings_are_counted_without_bound_and_listed_within_one() -> None:
+    auditor = Audit(Rules(), lambda account: True)
+    state = AccountState(number=1)
+    for place in range(LISTED + 5):
+        auditor.expect(AccountId(place.to_bytes(16, "big")), state)
+    auditor.finish()
+    assert len([finding for finding in auditor.findings if finding.invariant == 9]) == LISTED
+    assert auditor.counts[9] >= LISTED + 5

@@ -299,13 +299,12 @@ def invariants() -> dict[int, str]:
 
 
 def _verdict_document(verdict: Verdict, assets: Assets) -> dict[str, Any]:
-    broken = [finding.invariant for finding in verdict.findings]
     return {
         "ok": not verdict.findings,
         "records": verdict.records,
         "accounts": verdict.accounts,
         "invariants": [
-            {"number": number, "sentence": text, "findings": broken.count(number)}
+            {"number": number, "sentence": text, "findings": verdict.counts.get(number, 0)}
             for number, text in invariants().items()
         ],
         "findings": [
@@ -332,8 +331,9 @@ def _print_verdict(verdict: Verdict, assets: Assets) -> None:
         click.echo(f"{mark}  {number:2}  {screen.wrapped(text, indent=12)}")
     for finding in verdict.findings[:FINDINGS_TOLD]:
         click.echo(_finding_line(finding))
-    if len(verdict.findings) > FINDINGS_TOLD:
-        screen.line(f"and {len(verdict.findings) - FINDINGS_TOLD} more findings; --json gives all")
+    more = sum(verdict.counts.values()) - FINDINGS_TOLD
+    if more > 0:
+        screen.line(f"and {more} more findings; --json lists the first of each invariant")
     screen.line()
     screen.pairs([("records", str(verdict.records)), ("accounts", str(verdict.accounts))])
     if verdict.totals:

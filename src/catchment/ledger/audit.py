@@ -16,8 +16,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -39,6 +40,10 @@ from catchment.ledger.ledger import apply, decide
 from catchment.ledger.quota import Rules, Window
 from catchment.ledger.transfer import Transfer
 from catchment.wallet import NON_NEGATIVE, Place
+
+
+LISTED: Final = 1_000
+"""How many findings of one invariant are kept word for word."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -74,6 +79,9 @@ class Audit:
         self._sequence = 0
         self.records = 0
         self.findings: list[Finding] = []
+        """The first findings of each invariant, at most `LISTED` of each."""
+        self.counts: Counter[int] = Counter()
+        """How many findings each invariant had."""
 
     def read(self, stored: Stored) -> None:
         """Check one more record."""
@@ -235,7 +243,13 @@ class Audit:
 
     def _find(self, invariant: int, stored: Stored, sentence: str) -> None:
         record = stored.record
-        self.findings.append(Finding(invariant, record.account, record.number, stored.sequence, sentence))
+        self._note(Finding(invariant, record.account, record.number, stored.sequence, sentence))
 
     def _about(self, invariant: int, account: AccountId, number: int, sentence: str) -> None:
-        self.findings.append(Finding(invariant, account, number, 0, sentence))
+        self._note(Finding(invariant, account, number, 0, sentence))
+
+    def _note(self, finding: Finding) -> None:
+        """A store with a finding for every record must not fill the memory with them."""
+        self.counts[finding.invariant] += 1
+        if self.counts[finding.invariant] <= LISTED:
+            self.findings.append(finding)
