@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
 
@@ -105,10 +105,10 @@ def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules) ->
 
     A batch in which everything was refused writes nothing. Raises `StoreFailed` or `StoreUnknown` for all of it.
     """
-    accounts = dict.fromkeys(account for account, _ in batch)
+    asked = Counter([account for account, _ in batch])
     with store.transaction() as transaction:
-        states = transaction.load(sorted(accounts))
-        _refresh_quotas(store, states, batch, now, rules)
+        states = transaction.load(sorted(asked))
+        _refresh_quotas(store, states, batch, asked, now, rules)
         answers: list[Record | Rejection] = []
         records: list[Record] = []
         touched: dict[AccountId, AccountState] = {}
@@ -131,18 +131,21 @@ def _refresh_quotas(
     store: Store,
     states: dict[AccountId, AccountState],
     batch: Sequence[Asked],
+    asked: Mapping[AccountId, int],
     now: int,
     rules: Rules,
 ) -> None:
-    """Count the journal again for each quota whose kept count cannot decide this batch."""
-    more = Counter(account for account, _ in batch)
+    """Count the journal again for each quota whose kept count cannot decide this batch.
+
+    `asked` counts the commands of each account: as many uses as the batch may bring.
+    """
     for account, command in batch:
         state = states.get(account)
         if state is None:
             continue
         for rule in rules.quotas(command):
             time = max(now, state.timestamp)
-            if quota.stale(state, rule, time, more[account]):
+            if quota.stale(state, rule, time, asked[account]):
                 state.quotas[rule.name] = store.count_uses(account, rule.triggers, rule.window.start(time))
 
 

@@ -193,7 +193,7 @@ def test_what_each_command_is_counted_by() -> None:
 
 
 def test_the_limits_are_those_of_the_pages() -> None:
-    assert Rules().all_quotas() == (
+    assert Rules().in_force == (
         Quota("button_day", 10, Window.UTC_DAY, frozenset({BUTTON})),
         Quota("api_hour", 500, Window.ROLLING_HOUR, frozenset({API})),
     )

@@ -232,7 +232,7 @@ class Audit:
 
     def _quotas(self, account: AccountId, stored: AccountState) -> None:
         uses = self._uses.get(account, deque())
-        for quota in self._rules.all_quotas():
+        for quota in self._rules.in_force:
             use = stored.quotas.get(quota.name)
             if use is None:
                 continue

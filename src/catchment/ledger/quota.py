@@ -7,8 +7,9 @@ exact and the cost does not grow with history.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -47,7 +48,8 @@ class Quota(msgspec.Struct, frozen=True):
     triggers: frozenset[Trigger]
 
 
-class Rules(msgspec.Struct, frozen=True):
+@dataclass(frozen=True)
+class Rules:
     """The choices a venue is opened with.
 
     `shared_daily` is the strict reading of the product article ("capped at 10 uses per day"): every collection of a
@@ -62,33 +64,25 @@ class Rules(msgspec.Struct, frozen=True):
 
     def quotas(self, command: Command) -> tuple[Quota, ...]:
         """The quotas a command is counted by."""
-        if type(command) is not AutoCollection:
-            return ()
-        return _counting(command.trigger, self.shared_daily, self.api_per_hour, self.button_per_day)
+        return self._by_trigger[command.trigger] if type(command) is AutoCollection else ()
 
-    def all_quotas(self) -> tuple[Quota, ...]:
+    @cached_property
+    def in_force(self) -> tuple[Quota, ...]:
         """Every quota in force, strictest first."""
-        return _in_force(self.shared_daily, self.api_per_hour, self.button_per_day)
+        api = Quota("api_hour", self.api_per_hour, Window.ROLLING_HOUR, frozenset({Trigger.API}))
+        if self.shared_daily:
+            both = frozenset({Trigger.API, Trigger.BUTTON})
+            return (Quota("shared_day", self.button_per_day, Window.UTC_DAY, both), api)
+        return (Quota("button_day", self.button_per_day, Window.UTC_DAY, frozenset({Trigger.BUTTON})), api)
 
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of the quotas in force."""
+        return frozenset(quota.name for quota in self.in_force)
 
-@cache
-def _in_force(shared_daily: bool, api_per_hour: int, button_per_day: int) -> tuple[Quota, ...]:
-    api = Quota("api_hour", api_per_hour, Window.ROLLING_HOUR, frozenset({Trigger.API}))
-    if shared_daily:
-        both = frozenset({Trigger.API, Trigger.BUTTON})
-        return (Quota("shared_day", button_per_day, Window.UTC_DAY, both), api)
-    return (Quota("button_day", button_per_day, Window.UTC_DAY, frozenset({Trigger.BUTTON})), api)
-
-
-@cache
-def _names(shared_daily: bool, api_per_hour: int, button_per_day: int) -> frozenset[str]:
-    return frozenset(quota.name for quota in _in_force(shared_daily, api_per_hour, button_per_day))
-
-
-@cache
-def _counting(trigger: Trigger, shared_daily: bool, api_per_hour: int, button_per_day: int) -> tuple[Quota, ...]:
-    quotas = _in_force(shared_daily, api_per_hour, button_per_day)
-    return tuple(quota for quota in quotas if trigger in quota.triggers)
+    @cached_property
+    def _by_trigger(self) -> dict[Trigger, tuple[Quota, ...]]:
+        return {trigger: tuple(quota for quota in self.in_force if trigger in quota.triggers) for trigger in Trigger}
 
 
 def stale(state: AccountState, quota: Quota, now: int, more: int = 1) -> bool:
@@ -115,9 +109,8 @@ def count(state: AccountState, command: Command, now: int, rules: Rules) -> None
     """
     if type(command) is not AutoCollection:
         return
-    names = _names(rules.shared_daily, rules.api_per_hour, rules.button_per_day)
-    if not state.quotas.keys() <= names:
-        for name in state.quotas.keys() - names:
+    if not state.quotas.keys() <= rules.names:
+        for name in state.quotas.keys() - rules.names:
             del state.quotas[name]
     for quota in rules.quotas(command):
         charge(state, quota, now)

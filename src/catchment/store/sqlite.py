@@ -343,12 +343,12 @@ def _load(connection: sqlite3.Connection, accounts: Collection[AccountId]) -> li
     ids = list(accounts)
     if len(ids) == 1:
         return connection.execute(SQL["load"], ids).fetchall()
-    rows: list[tuple[AccountId, int, str]] = []
+    rows: list[Any] = []
     for start, count in _parts(len(ids)):
         lines = connection.execute(_times("load_many", count), ids[start : start + count]).fetchone()[0]
         for line in lines.split("\n") if lines else ():
             account, head, state = line.split(" ", 2)
-            rows.append((AccountId(bytes.fromhex(account)), int(head), state))
+            rows.append((bytes.fromhex(account), int(head), state))
     return rows
 
 
