@@ -41,7 +41,6 @@ from catchment.ledger.quota import Rules, Window
 from catchment.ledger.transfer import Transfer
 from catchment.wallet import NON_NEGATIVE, Place
 
-
 LISTED: Final = 1_000
 """How many findings of one invariant are kept word for word."""
 

@@ -1,0 +1,1 @@
+"""The project's figures, measured in one run: `python -m bench`. See README.md."""
