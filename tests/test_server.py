@@ -50,7 +50,7 @@ def _against_a_venue(*pieces: bytes) -> bytes:
 
 
 def test_a_head_over_the_limit_is_answered_431_and_closed() -> None:
-    answer = _against_a_venue(b"GET /papi/v1/ping HTTP/1.1\r\nHost: x\r\nX-A: ", b"A" * (MAX_HEAD_BYTES + 1_000))
+    answer = _against_a_venue(b"GET /papi/v1/ping HTTP/1.1\r\nHost: x\r\nX-A: ", b"A" * (20 * MAX_HEAD_BYTES))
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
@@ -62,7 +62,7 @@ def test_a_head_under_the_limit_is_read() -> None:
 def test_many_requests_on_one_connection_do_not_add_up() -> None:
     one = b"GET /papi/v1/ping HTTP/1.1\r\nHost: x\r\nX-A: " + b"A" * 20_000 + b"\r\n\r\n"
     last = b"GET /papi/v1/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    assert _against_a_venue(one, one, one, one, one, last).count(b"HTTP/1.1 200 OK") == 6
+    assert _against_a_venue(one * 5 + last).count(b"HTTP/1.1 200 OK") == 6
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /papi/v1/pi"])
