@@ -7,10 +7,13 @@
 -- What stands before "times" is repeated, so that one step serves many rows: at every step the driver gives up the
 -- interpreter's lock, and a writer that takes a step for each row waits for the event loop as often.
 
+-- Pages are small, because a collection of a scattered account writes a whole page of its own to the log.
+
 -- name: pragmas
+PRAGMA page_size = 2048;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
-PRAGMA wal_autocheckpoint = 16384;
+PRAGMA wal_autocheckpoint = 32768;
 PRAGMA cache_size = -65536;
 PRAGMA temp_store = MEMORY;
 PRAGMA foreign_keys = ON;
