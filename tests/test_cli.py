@@ -16,7 +16,7 @@ import sys
 import termios
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fcntl import ioctl
 from pathlib import Path
 from typing import Any, TypeVar
@@ -250,7 +250,7 @@ def test_a_store_that_cannot_be_used_is_5(run: Terminal, tmp_path: Path) -> None
     assert "(DAMAGED_STORE, -90006)" in run.refused("verify", "--store", f"sqlite:///{text}", code=5)
     assert "(BAD_STORE_ADDRESS, -90004)" in run.refused("verify", "--store", "mysql://x", code=5)
     run("account", "create", "alice")
-    with sqlite3.connect(tmp_path / "venue.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "venue.db")) as connection, connection:
         connection.execute("update meta set value = '99' where name = 'schema_version'")
     assert "(NEWER_STORE, -90005)" in run.refused("account", "list", code=5)
 
@@ -685,7 +685,7 @@ def test_verify_names_every_invariant(alice: Terminal) -> None:
     ],
 )
 def test_verify_says_where_a_tampered_store_breaks(alice: Terminal, tmp_path: Path, change: str, broken: int) -> None:
-    with sqlite3.connect(tmp_path / "venue.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "venue.db")) as connection, connection:
         connection.execute(change)
     found = alice.json("verify", code=1)
     assert not found["ok"]
@@ -697,7 +697,7 @@ def test_verify_says_where_a_tampered_store_breaks(alice: Terminal, tmp_path: Pa
 
 
 def test_verify_of_what_cannot_be_read(alice: Terminal, tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "venue.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "venue.db")) as connection, connection:
         connection.execute("update journal set body = '{' where sequence = 3")
     assert alice("verify", code=1).startswith("BROKEN  a record or a state cannot be read")
     assert not alice.json("verify", code=1)["ok"]

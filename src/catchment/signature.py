@@ -70,7 +70,10 @@ Verifier = Callable[[bytes, bytes], bool]
 
 def hmac_verifier(secret: bytes) -> Verifier:
     """A verifier of HMAC-SHA256 hex. The keyed state is computed once and copied for each payload."""
-    keyed = hmac.new(secret, digestmod=hashlib.sha256)
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+    from cryptography.hazmat.primitives.hmac import HMAC  # noqa: PLC0415 - its copy is twice as fast as the standard one
+
+    keyed = HMAC(secret, SHA256())
 
     def verify(payload: bytes, signature: bytes) -> bool:
         if len(signature) != _HMAC_HEX_LENGTH:
@@ -78,7 +81,7 @@ def hmac_verifier(secret: bytes) -> Verifier:
         mac = keyed.copy()
         mac.update(payload)
         try:
-            return hmac.compare_digest(mac.digest(), binascii.unhexlify(signature))
+            return hmac.compare_digest(mac.finalize(), binascii.unhexlify(signature))
         except binascii.Error:
             return False
 

@@ -46,7 +46,7 @@ class Gate:
         if isinstance(sent, Rejection):
             return sent
         account = _NOBODY
-        if endpoint.signed:
+        if endpoint.security is not Security.NONE:
             holder = await self._holder(request)
             if isinstance(holder, Rejection):
                 return holder

@@ -117,11 +117,12 @@ def _pairs(place: bytes) -> dict[str, str] | Rejection:
     parts = place.decode("latin-1").split("&")
     if len(parts) > MAX_PARAMETERS:
         return errors.TOO_MANY_PARAMETERS(MAX_PARAMETERS, len(parts))
+    crowded = len(place) > MAX_PARAMETER_BYTES
     for part in parts:
         if not part:
             continue
         name, _, value = part.partition("=")
-        if len(part) > MAX_PARAMETER_BYTES:
+        if crowded and len(part) > MAX_PARAMETER_BYTES:
             return errors.ILLEGAL_CHARS(_printable(name), f"at most {MAX_PARAMETER_BYTES} bytes")
         if not plain:
             try:
