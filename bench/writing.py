@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from bench import seed
 from bench.figure import AT_LEAST, Figure, Plan
+from catchment.app import calm_collector
 from catchment.batcher import write_batch
 from catchment.clock import RealClock
 from catchment.ledger.balance import AccountId
@@ -74,6 +75,7 @@ def measure(plan: Plan) -> list[Figure]:
         for contestant in contestants.values():
             stack.enter_context(closing(contestant.store))
         os.sync()  # what was prepared is down before anything is timed
+        calm_collector()  # as the server does
         rates: dict[tuple[str, str], list[float]] = {}
         for _ in range(size.rounds):
             for order in (IN_ORDER, AT_RANDOM):
@@ -119,7 +121,8 @@ def _once(numbers: Sequence[int], count: int) -> Iterator[Sequence[AccountId]]:
 
 
 def _rate(contestant: Contestant, order: str, passes: int) -> float:
-    """Collections a second over some passes; putting the funds back between them is not counted."""
+    """Collections a second over some passes, folding their log into the file included; putting the funds back between
+    them, and folding that, is not counted."""
     done, taken = 0, 0.0
     for _ in range(passes):
         accounts = next(contestant.passes[order])
@@ -127,8 +130,10 @@ def _rate(contestant: Contestant, order: str, passes: int) -> float:
             _refund(contestant.store, sorted(accounts))
         batches = [[(account, COMMAND) for account in part] for part in seed.parts(accounts, BATCH)]
         clock = RealClock()
+        contestant.store.checkpoint()
         started = time.perf_counter()
         answers = [write_batch(contestant.store, batch, clock.now(), RULES) for batch in batches]
+        contestant.store.checkpoint()
         taken += time.perf_counter() - started
         done += len(accounts)
         for answer in (answer for batch_answers in answers for answer in batch_answers):

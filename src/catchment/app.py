@@ -40,8 +40,7 @@ async def serve(
         try:
             server = Server(configuration(Rest(venue)))
             serving = asyncio.create_task(server.serve([listener]))
-            gc.freeze()
-            gc.set_threshold(YOUNGEST_COLLECTED, 20, 50)
+            calm_collector()
             with _stopped_by_signal(server):
                 try:
                     while not server.started and not serving.done():
@@ -53,6 +52,12 @@ async def serve(
                     await serving
         finally:
             await venue.close()
+
+
+def calm_collector() -> None:
+    """Have the cycle collector look seldom, and never at what was there before; for a process that writes batches."""
+    gc.freeze()
+    gc.set_threshold(YOUNGEST_COLLECTED, 20, 50)
 
 
 def run(serving: Coroutine[Any, Any, None]) -> None:

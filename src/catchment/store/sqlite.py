@@ -219,10 +219,14 @@ class SqliteStore:
             writer.execute(SQL["add_meta"], {"name": "master_key", "value": value})
             return self._meta(writer, "master_key")
 
-    def close(self) -> None:
-        """Fold the log into the file and release it."""
+    def checkpoint(self) -> None:
+        """Fold the log into the file, as far as no reader needs it."""
         with suppress(sqlite3.Error):
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Fold the log into the file and release it."""
+        self.checkpoint()
         self._disconnect()
 
     def _disconnect(self) -> None:
