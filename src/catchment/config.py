@@ -9,18 +9,19 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from catchment import errors
+from catchment.asset import MAX_SCALE
 from catchment.errors import Refused
 
 ENVIRONMENT_PREFIX: Final = "CATCHMENT_"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
-Scale = Annotated[int, msgspec.Meta(ge=0, le=18)]
+Scale = Annotated[int, msgspec.Meta(ge=0, le=MAX_SCALE)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quota_shared_daily: bool = False
     quota_api_per_hour: Positive = 500
     quota_button_per_day: Positive = 10
-    collection_cm_bnb: str = "collect"
+    collection_cm_bnb: Literal["collect", "keep"] = "collect"
     assets: dict[str, Scale] = {}
     prices: dict[str, str] = {}
 
@@ -67,12 +68,9 @@ def load(path: Path | None, environment: Mapping[str, str] = os.environ, **given
     values |= _from_environment(environment)
     values |= {name: value for name, value in given.items() if value is not None}
     try:
-        settings = msgspec.convert(values, Settings, strict=False)
+        return msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise Refused(errors.BAD_SETTING(*_where(str(error)))) from None
-    if settings.collection_cm_bnb not in {"collect", "keep"}:
-        raise Refused(errors.BAD_SETTING("collection_cm_bnb", "is 'collect' or 'keep'"))
-    return settings
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Server(uvicorn.Server):
 
 
 def configuration(application: Callable[..., Any]) -> uvicorn.Config:
+    """How the server runs an ASGI application: plain HTTP, within our bounds, signals and logs left to the process."""
     return uvicorn.Config(
         application,
         http=_Protocol,
@@ -143,6 +144,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 def listen(settings: Settings, next_free_port: bool) -> socket.socket:
+    """A bound socket. Refuses (BAD_SETTING) an address that cannot be had, and a busy port unless the next will do."""
     tries = PORTS_TRIED if next_free_port and settings.port else 1
     for port in range(settings.port, min(settings.port + tries, 65_536)):
         try:

@@ -99,6 +99,15 @@ CHOICES: Final = (
         "Unknown path or wrong method",
         "HTTP 404 with JSON and code -5000; the live venue answers an HTML page for unknown paths.",
     ),
+    (
+        "Income without times, and old rows",
+        "With startTime the earliest rows of the window, without it the latest; always in order of time. Rows go back "
+        "90 days on UM and 200 on CM. The id is a text, unique in the account.",
+    ),
+    (
+        "A request that is no HTTP, or whose head is over 64 KiB",
+        "Answered by the server under the API: 400 as plain text, 431 without a body; then the connection is closed.",
+    ),
     ("Numbers", "Balances in the shortest form with one decimal at least (`330.25`, `0.0`), income with all decimals."),
     (
         "Equity",
