@@ -20,7 +20,8 @@ from catchment.ledger.balance import AccountId, AccountState, Balance, encode_st
 from catchment.ledger.commands import Adjustment, AutoCollection, Reason, Trigger
 from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
-from catchment.store.sqlite import MILESTONE_EVERY, SQL, SqliteStore
+from catchment.store.sqlite import MILESTONE_EVERY, SqliteStore
+from catchment.store.statements import SQL
 from catchment.venue import Venue
 from catchment.wallet import FUTURES, Wallet
 

@@ -680,7 +680,7 @@ def test_verify_names_every_invariant(alice: Terminal) -> None:
     [
         ("update journal set body = replace(body, '100010000000', '100010000001') where sequence = 1", 2),
         ("update journal set timestamp = 1 where sequence = 3", 3),
-        ("update holding set state = replace(state, '50000000', '50000001')", 9),
+        ("update recent set state = replace(state, '50000000', '50000001')", 9),
         ("delete from journal where sequence = 4", 12),
     ],
 )

@@ -744,7 +744,7 @@ def test_verify_finds_what_was_changed_in_the_file(file: str, tmp_path: Path) ->
     run(file, fill)
     store = SqliteStore(tmp_path / "store.db")
     store._writer.execute("UPDATE journal SET body = replace(body, 'REALIZED_PNL', 'FUNDING_FEE')")
-    store._writer.execute("UPDATE holding SET state = replace(state, '[0,0,107,', '[0,0,108,')")
+    store._writer.execute("UPDATE recent SET state = replace(state, '[0,0,107,', '[0,0,108,')")
     store.close()
     run(file, verify)
 

@@ -8,10 +8,11 @@ import pytest
 
 from catchment.ledger.balance import AccountState, QuotaUse
 from catchment.ledger.commands import AssetCollection, AutoCollection, Command, Deposit, Trigger, Withdrawal
-from catchment.ledger.journal import Stored
+from catchment.ledger.journal import Record, Stored
+from catchment.ledger.ledger import apply, decide
 from catchment.signature import Algorithm, ApiKey, Permission
 from catchment.store.base import Account, Store
-from tests.store.books import ALL, FIRST, account_id, enrol, newest, oldest, write
+from tests.store.books import ALL, FIRST, NO_LIMITS, account_id, enrol, newest, oldest, write
 from tests.store.conftest import Engine
 
 
@@ -152,14 +153,31 @@ def test_a_loaded_state_is_not_the_kept_one(store: Store) -> None:
     assert (again.number, again.quotas, again.balances["USDT"].margin_free) == (1, {}, 5)
 
 
-def test_an_appended_state_is_kept_as_it_was_then(store: Store) -> None:
-    (alice,) = enrol(store, 1)
+def test_a_state_that_was_not_appended_leaves_no_trace(store: Store) -> None:
+    """What was refused may have touched the state it was decided on."""
+    alice, bob = enrol(store, 1, 2)
+    write(store, [(alice, Deposit("USDT", 5)), (bob, Deposit("USDT", 5))])
+    before = store.load([alice, bob])
     with store.transaction() as transaction:
         state = transaction.load([alice])[alice]
-        state.timestamp = 5
-        transaction.append([], {alice: state})
-    state.timestamp = 6
-    assert store.load([alice])[alice].timestamp == 5
+        state.balances["USDT"].margin_free = 99
+        state.number = 7
+    with store.transaction() as transaction:
+        assert transaction.load([alice, bob]) == before
+    assert store.load([alice, bob]) == before
+
+
+def test_a_transaction_loads_what_it_appended(store: Store) -> None:
+    (alice,) = enrol(store, 1)
+    (first,) = write(store, [(alice, Deposit("USDT", 5))])
+    with store.transaction() as transaction:
+        state = transaction.load([alice])[alice]
+        second = decide(alice, state, Deposit("USDT", 1), FIRST, NO_LIMITS)
+        assert isinstance(second, Record)
+        apply(state, second, NO_LIMITS)
+        assert transaction.append([second], {alice: state}) == [first.sequence + 1]
+        assert transaction.load([alice])[alice].balances["USDT"].margin_free == 6
+    assert store.load([alice])[alice].balances["USDT"].margin_free == 6
 
 
 def test_readers_see_whole_commits_only(store: Store) -> None:

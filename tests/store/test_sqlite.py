@@ -1,6 +1,7 @@
 """What only a file can do: last, be damaged, belong to someone else, and be shared with another process."""
 
 import gc
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -14,13 +15,15 @@ from pathlib import Path
 import pytest
 
 from catchment.errors import Refused
-from catchment.ledger.balance import QuotaUse
+from catchment.ledger.balance import AccountState, QuotaUse
 from catchment.ledger.commands import AutoCollection, Deposit, Trigger
 from catchment.signature import Algorithm, ApiKey
 from catchment.store import sqlite as engine
+from catchment.store import states
 from catchment.store.base import SCHEMA_VERSION, Account, StoreFailed, StoreUnknown
 from catchment.store.sqlite import SqliteStore
-from tests.store.books import ALL, FIRST, account_id, enrol, write
+from catchment.store.statements import SQL
+from tests.store.books import ALL, FIRST, account_id, enrol, newest, write
 
 
 def refusal_of(path: Path) -> str:
@@ -107,6 +110,91 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
     store = SqliteStore(path)
     assert store.tail(0, 10) == []
     store.close()
+
+
+# Folding and keeping -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fold after a few records, keep the states of two accounts: what takes thousands otherwise."""
+    monkeypatch.setattr(engine, "FOLD_EVERY", 7)
+    monkeypatch.setattr(states, "STATES_KEPT", 2)
+
+
+@pytest.mark.usefixtures("often")
+def test_states_are_found_wherever_they_are(tmp_path: Path) -> None:
+    """Two stores on one file write by turns, one of them in long stretches: each sees every state, folded or not, kept
+    or read, and so does a third that only reads, and one that was just opened."""
+    path, chance = tmp_path / "store.db", random.Random(1)
+    writers = [SqliteStore(path), SqliteStore(path)]
+    reader = SqliteStore(path)
+    ids = enrol(reader, *range(5))
+    expected = dict.fromkeys(ids, 0)
+    places = set()
+    for _ in range(120):
+        asked = [(chance.choice(ids), Deposit("USDT", chance.randrange(1, 9))) for _ in range(chance.randrange(1, 5))]
+        write(chance.choice([writers[0], *writers]), asked)
+        for account, deposit in asked:
+            expected[account] += deposit.amount
+        newly_opened = SqliteStore(path)
+        for store in (reader, newly_opened, *writers):
+            found = store.load(ids)
+            assert {account: margin_free(found[account]) for account in ids} == expected
+        account = chance.choice(ids)
+        assert len(newest(reader, account)) == reader.load([account])[account].number
+        with closing(sqlite3.connect(path)) as connection:
+            places.add(connection.execute("SELECT count(*) FROM recent").fetchone()[0])
+        newly_opened.close()
+    assert 0 in places, "some were just folded"
+    assert max(places) <= 7, "and never are there many that are not"
+    for store in (reader, *writers):
+        store.close()
+
+
+def margin_free(state: AccountState) -> int:
+    return state.balances["USDT"].margin_free if "USDT" in state.balances else 0
+
+
+def test_a_kept_state_is_forgotten_when_another_process_writes(tmp_path: Path) -> None:
+    one, two = SqliteStore(tmp_path / "store.db"), SqliteStore(tmp_path / "store.db")
+    alice, bob = enrol(one, 1, 2)
+    write(one, [(alice, Deposit("USDT", 1)), (bob, Deposit("USDT", 1))])
+    write(two, [(alice, Deposit("USDT", 10))])
+    write(one, [(bob, Deposit("USDT", 1))])
+    write(one, [(alice, Deposit("USDT", 100))])
+    assert margin_free(two.load([alice])[alice]) == 111
+    one.close()
+    two.close()
+
+
+def test_a_kept_state_does_not_outlive_a_commit_that_failed(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    (alice,) = enrol(store, 1)
+    write(store, [(alice, Deposit("USDT", 1))])
+    store._writer = CommitFails(store._writer)  # type: ignore[assignment]
+    with pytest.raises(StoreUnknown):
+        write(store, [(alice, Deposit("USDT", 10))])
+    (stored,) = write(store, [(alice, Deposit("USDT", 100))])
+    assert (stored.sequence, stored.record.number, margin_free(store.load([alice])[alice])) == (2, 2, 101)
+    store.close()
+
+
+def test_a_store_of_the_first_schema_is_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    full_store(path)
+    before = SqliteStore(path)
+    states_before, journal = before.load([account_id(1), account_id(2)]), before.tail(0, 1_000)
+    before.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(SQL["fold"])
+        connection.execute("DROP TABLE recent")
+        connection.execute(SQL["set_schema_version"], {"version": 1})
+    upgraded = SqliteStore(path)
+    assert upgraded.load([account_id(1), account_id(2)]) == states_before
+    assert upgraded.tail(0, 1_000) == journal
+    assert len(write(upgraded, [(account_id(1), Deposit("USDT", 1))])) == 1
+    upgraded.close()
 
 
 # Refusing ------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.signature import ApiKey
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 class StoreFailed(Exception):  # noqa: N818 - what happened, in the words of the three outcomes
@@ -41,11 +41,17 @@ class Transaction(Protocol):
     """One atomic piece of writing. What it loaded stays as it was until it ends."""
 
     def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
-        """The states of accounts, locked; an account that does not exist is left out."""
+        """The states of accounts, locked; an account that does not exist is left out.
+
+        They may be changed, by `apply`; a change that is not appended is forgotten with the transaction.
+        """
         ...
 
     def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]:
-        """Write records and the states after them; gives each record its sequence, from 1 without a gap."""
+        """Write records and the states after them; gives each record its sequence, from 1 without a gap.
+
+        The states are the store's own from now on, and no longer changed outside a transaction.
+        """
         ...
 
 

@@ -149,7 +149,8 @@ class _MemoryTransaction:
         self.states: dict[AccountId, AccountState] = {}
 
     def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
-        return self._store.load(accounts)
+        mine = {account: self.states[account] for account in accounts if account in self.states}
+        return {**self._store.load(accounts), **mine}
 
     def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]:
         first = len(self._store._journal) + len(self.written) + 1

@@ -7,15 +7,11 @@ taking the file's write lock before it reads. The statements are in `sqlite.sql`
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import cache
-from importlib.resources import files
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,28 +22,16 @@ from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import Algorithm, ApiKey, Permission
 from catchment.store.base import SCHEMA_VERSION, Account, StoreFailed, StoreUnknown
+from catchment.store.statements import SQL, write_rows
+from catchment.store.states import Heads, Kept
 
 OLDEST_SQLITE: Final = (3, 37, 0)
 LOCK_WAIT_S: Final = 10
 """How long a transaction waits for another process's write lock, in seconds."""
 MILESTONE_EVERY: Final = 256
-ROWS_AT_ONCE: Final = (64, 8, 1)
-"""How many rows one statement may serve; a few fixed numbers, so that each is prepared once and kept."""
+FOLD_EVERY: Final = 4_096
+"""Records after which the states written since the last time are folded into their accounts' rows."""
 NO_BOUND: Final = 2**63 - 1
-
-
-def _statements(text: str) -> dict[str, str]:
-    named = re.findall(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", text, re.M | re.S)
-    return {name: statement.strip() for name, statement in named}
-
-
-SQL: Final = _statements(files("catchment.store").joinpath("sqlite.sql").read_text("utf-8"))
-
-
-@cache
-def _times(name: str, rows: int) -> str:
-    """The statement with what stands before "times" repeated for so many rows."""
-    return re.sub(r"(\([?, ]+\)|\?) /\* times \*/", lambda found: ", ".join([found[1]] * rows), SQL[name], count=1)
 
 
 class SqliteStore:
@@ -61,6 +45,8 @@ class SqliteStore:
         self.address = f"sqlite:///{path}"
         self._path = path
         self._readers = threading.local()
+        self._heads = Heads()
+        self._kept = Kept()
         self._open: list[sqlite3.Connection] = []
         self._opening = threading.Lock()
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -70,6 +56,9 @@ class SqliteStore:
                 self._refuse_others(plain)  # before anything is changed in a file that may not be ours
             self._writer = self._connect()
             self._make_schema()
+        except Refused:
+            self._disconnect()
+            raise
         except sqlite3.OperationalError as error:
             self._disconnect()
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, error)) from None
@@ -85,7 +74,10 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise StoreFailed(str(error)) from error
         try:
-            yield _SqliteTransaction(writer)
+            if self._heads.look(writer):
+                self._kept.forget()
+            transaction = _SqliteTransaction(writer, self._heads, self._kept)
+            yield transaction
         except BaseException as error:
             self._roll_back()
             if isinstance(error, sqlite3.Error):
@@ -96,9 +88,11 @@ class SqliteStore:
         except sqlite3.Error as error:
             self._roll_back()
             raise StoreUnknown(str(error)) from error
+        transaction.committed()
 
     def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
-        return {account: decode_state(state) for account, _, state in _load(self._reader(), accounts)}
+        with self._reading() as (reader, heads):
+            return {account: decode_state(state) for account, _, state in heads.load(reader, accounts)}
 
     def tail(self, after: int, limit: int) -> list[Stored]:
         return [_stored(row) for row in self._reader().execute(SQL["tail"], {"after": after, "limit": limit})]
@@ -106,15 +100,23 @@ class SqliteStore:
     def history(
         self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
     ) -> list[Stored]:
-        reader = self._reader()
-        with _reading(reader):
+        with self._reading() as (reader, heads):
+            head = heads.head(reader, account)
             if newest_first:
-                start = self._start_of_walk(reader, account, below, until)
+                start = self._start_of_walk(reader, account, below, until, head)
                 return _walk(reader, start, since=since, until=until, below=below, limit=limit)
-            return self._oldest_first(reader, account, since=since, until=until, over=below, limit=limit)
+            return self._oldest_first(reader, account, since=since, until=until, over=below, limit=limit, head=head)
 
     def _oldest_first(
-        self, reader: sqlite3.Connection, account: AccountId, *, since: int, until: int, over: int, limit: int
+        self,
+        reader: sqlite3.Connection,
+        account: AccountId,
+        *,
+        since: int,
+        until: int,
+        over: int,
+        limit: int,
+        head: int,
     ) -> list[Stored]:
         """Stretch by stretch between milestones, each walked backwards and turned round."""
         skipped = reader.execute(SQL["last_milestone_before"], {"account": account, "number": over, "time": since})
@@ -123,27 +125,25 @@ class SqliteStore:
         found: list[Stored] = []
         while len(found) < limit:
             end = _one(reader, "milestone_at_or_over", account=account, number=over + 1)
-            start = end or _one(reader, "head", account=account) or 0
-            found += _walk(reader, start, since=since, until=until, over=over)[::-1]
+            found += _walk(reader, end or head, since=since, until=until, over=over)[::-1]
             if not end or end >= beyond:
                 break
             over += MILESTONE_EVERY - over % MILESTONE_EVERY
         return found[:limit]
 
-    def _start_of_walk(self, reader: sqlite3.Connection, account: AccountId, below: int, until: int) -> int:
+    def _start_of_walk(self, reader: sqlite3.Connection, account: AccountId, below: int, until: int, head: int) -> int:
         """The sequence of the account's earliest known record that is not before what is asked for."""
         marks = (
             _one(reader, "milestone_at_or_over", account=account, number=max(below - 1, 1)),
             _one(reader, "milestone_after_time", account=account, time=until),
-            _one(reader, "head", account=account),
+            head,
         )
         return min((mark for mark in marks if mark), default=0)
 
     def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
-        reader = self._reader()
-        with _reading(reader):
+        with self._reading() as (reader, heads):
             names = {
-                "from": _one(reader, "head", account=account),
+                "from": heads.head(reader, account),
                 "since": since,
                 "triggers": json.dumps(sorted(triggers)),
             }
@@ -260,6 +260,20 @@ class SqliteStore:
             connection = self._readers.connection = self._connect()
         return connection
 
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[sqlite3.Connection, Heads]]:
+        """Several statements on one snapshot of the file, and where it has each account's newest state."""
+        reader = self._reader()
+        heads: Heads | None = getattr(self._readers, "heads", None)
+        if heads is None:
+            heads = self._readers.heads = Heads()
+        reader.execute("BEGIN")
+        try:
+            heads.look(reader)
+            yield reader, heads
+        finally:
+            reader.execute("COMMIT")
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -278,10 +292,18 @@ class SqliteStore:
                 time.sleep(LOCK_WAIT_S / 1_000)
 
     def _make_schema(self) -> None:
-        """A store that exists is only read, so that opening it never waits for another process's write lock."""
-        if _is_new(self._writer):
-            self._writer.executescript(f"BEGIN IMMEDIATE; {SQL['schema']} COMMIT;")
-            self._refuse_others(self._writer)
+        """A store that is up to date is only read, so that opening it never waits for another process's write lock."""
+        writer = self._writer
+        if not _is_new(writer) and int(self._meta(writer, "schema_version")) == SCHEMA_VERSION:
+            return
+        writer.execute("BEGIN IMMEDIATE")
+        if _is_new(writer):
+            _run(writer, "schema")
+        self._refuse_others(writer)
+        for version in range(int(self._meta(writer, "schema_version")) + 1, SCHEMA_VERSION + 1):
+            _run(writer, f"upgrade_{version}")
+            writer.execute(SQL["set_schema_version"], {"version": version})
+        writer.execute("COMMIT")
 
     def _refuse_others(self, connection: sqlite3.Connection) -> None:
         """Refuse a newer store and another program's database; a file in which nothing is yet may become ours."""
@@ -312,76 +334,75 @@ class SqliteStore:
 class _SqliteTransaction:
     """Holds the file's write lock, so what it loaded cannot change and needs no version check."""
 
-    def __init__(self, writer: sqlite3.Connection) -> None:
+    def __init__(self, writer: sqlite3.Connection, heads: Heads, kept: Kept) -> None:
         self._writer = writer
+        self._known = heads
+        self._kept = kept
         self._heads: dict[AccountId, int] = {}
+        self._loaded: dict[AccountId, AccountState] = {}
+        self._changed: dict[AccountId, AccountState] = {}
+        self._newest = heads.newest
+        self._folded = False
 
     def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
-        states = {}
-        for account, head, state in _load(self._writer, accounts):
-            states[account] = decode_state(state)
+        loaded = self._loaded
+        missing = []
+        for account in accounts:
+            if account in loaded:
+                continue
+            kept = self._kept.take(account)
+            if kept is None:
+                missing.append(account)
+            else:
+                loaded[account], self._heads[account] = kept
+        for account, head, state in self._known.load(self._writer, missing) if missing else ():
+            loaded[account] = decode_state(state)
             self._heads[account] = head
-        return states
+        return {account: loaded[account] for account in accounts if account in loaded}
 
     def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]:
         heads = self._heads
-        sequence = first = self._writer.execute(SQL["last_sequence"]).fetchone()[0] + 1
-        rows = []
-        milestones = []
+        sequence = self._newest
+        rows: list[Any] = []
+        milestones: list[Any] = []
         for record in records:
-            account = record.account
-            number, timestamp, digest = record.number, record.timestamp, record.digest
-            rows.append((sequence, account, number, timestamp, heads[account], record.text.decode(), digest))
-            if number % MILESTONE_EVERY == 0:
-                milestones.append((account, number, timestamp, sequence))
-            heads[account] = sequence
             sequence += 1
-        _write_rows(self._writer, "append", rows)
-        _write_rows(self._writer, "append_milestone", milestones)
-        kept = [(account, heads[account], encode_state(state)) for account, state in states.items()]
-        _write_rows(self._writer, "keep_state", kept)
-        return list(range(first, sequence))
+            account, number, timestamp = record.account, record.number, record.timestamp
+            rows += sequence, account, number, timestamp, heads[account], record.text.decode(), record.digest
+            if number % MILESTONE_EVERY == 0:
+                milestones += account, number, timestamp, sequence
+            heads[account] = sequence
+        write_rows(self._writer, "append", rows, 7)
+        write_rows(self._writer, "append_milestone", milestones, 4)
+        recent: list[Any] = []
+        for account, state in states.items():
+            recent += heads[account], account, encode_state(state)
+        write_rows(self._writer, "append_recent", recent, 3)
+        self._changed.update(states)
+        given = list(range(self._newest + 1, sequence + 1))
+        self._newest = sequence
+        if not self._folded and self._known.unfolded(sequence) >= FOLD_EVERY:
+            self._writer.execute(SQL["fold"])
+            self._writer.execute(SQL["forget_recent"])
+            self._folded = True
+        return given
+
+    def committed(self) -> None:
+        """What was written is true from now on."""
+        if self._changed:
+            heads = {account: self._heads[account] for account in self._changed}
+            self._known.advance(heads, self._newest, folded=self._folded)
+            self._kept.put(self._changed, heads)
 
 
-def _load(connection: sqlite3.Connection, accounts: Collection[AccountId]) -> list[tuple[AccountId, int, str]]:
-    ids = list(accounts)
-    if len(ids) == 1:
-        return connection.execute(SQL["load"], ids).fetchall()
-    rows: list[Any] = []
-    for start, count in _parts(len(ids)):
-        lines = connection.execute(_times("load_many", count), ids[start : start + count]).fetchone()[0]
-        for line in lines.split("\n") if lines else ():
-            account, head, state = line.split(" ", 2)
-            rows.append((bytes.fromhex(account), int(head), state))
-    return rows
-
-
-def _write_rows(connection: sqlite3.Connection, name: str, rows: list[tuple[Any, ...]]) -> None:
-    for start, count in _parts(len(rows)):
-        connection.execute(_times(name, count), list(chain.from_iterable(rows[start : start + count])))
-
-
-def _parts(rows: int) -> Iterator[tuple[int, int]]:
-    """Where each statement begins and how many rows it serves."""
-    start = 0
-    for count in ROWS_AT_ONCE:
-        while rows - start >= count:
-            yield start, count
-            start += count
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Several statements inside the transaction that is open, which `executescript` would commit."""
+    for statement in SQL[script].split(";"):
+        connection.execute(statement)
 
 
 def _is_new(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("PRAGMA schema_version").fetchone()[0] == 0)
-
-
-@contextmanager
-def _reading(connection: sqlite3.Connection) -> Iterator[None]:
-    """Several statements on one snapshot of the file."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("COMMIT")
 
 
 def _walk(

@@ -4,6 +4,9 @@
 -- these links, and found anywhere through a milestone kept for every 256th record. An index over (account, number)
 -- would dirty one page of the file for every record once the journal is large.
 --
+-- A commit appends the new states to `recent`; every few thousand records they are folded into `holding`, an account's
+-- own row. Writing the rows in each commit would dirty a page of the file for every account of the batch.
+--
 -- What stands before "times" is repeated, so that one step serves many rows: at every step the driver gives up the
 -- interpreter's lock, and a writer that takes a step for each row waits for the event loop as often.
 
@@ -69,6 +72,16 @@ CREATE TABLE IF NOT EXISTS api_key (
 ) STRICT, WITHOUT ROWID;
 INSERT OR IGNORE INTO meta (name, value) VALUES ('schema_version', '1'), ('keys_version', '0');
 
+-- name: upgrade_2
+CREATE TABLE recent (
+    sequence INTEGER PRIMARY KEY,
+    account  BLOB NOT NULL,
+    state    TEXT NOT NULL
+) STRICT;
+
+-- name: set_schema_version
+UPDATE meta SET value = :version WHERE name = 'schema_version';
+
 -- name: meta
 SELECT value FROM meta WHERE name = :name;
 
@@ -84,15 +97,19 @@ INSERT OR IGNORE INTO asset (name, scale) VALUES (?, ?);
 -- name: assets
 SELECT name, scale FROM asset;
 
--- name: load
-SELECT account, head, state FROM holding WHERE account = ?;
+-- name: newest
+SELECT coalesce((SELECT max(sequence) FROM journal), 0), coalesce((SELECT min(sequence) FROM recent), 0);
 
--- name: load_many
+-- name: recent_after
+SELECT sequence, account FROM recent WHERE sequence > ?;
+
+-- name: load_recent
+SELECT group_concat(hex(account) || ' ' || sequence || ' ' || state, char(10)) FROM recent
+WHERE sequence IN (? /* times */);
+
+-- name: load_held
 SELECT group_concat(hex(account) || ' ' || head || ' ' || state, char(10)) FROM holding
 WHERE account IN (? /* times */);
-
--- name: last_sequence
-SELECT coalesce(max(sequence), 0) FROM journal;
 
 -- name: append
 INSERT INTO journal (sequence, account, number, timestamp, previous, body, digest)
@@ -101,9 +118,16 @@ VALUES (?, ?, ?, ?, ?, ?, ?) /* times */;
 -- name: append_milestone
 INSERT INTO milestone (account, number, timestamp, sequence) VALUES (?, ?, ?, ?) /* times */;
 
--- name: keep_state
-INSERT INTO holding (account, head, state) VALUES (?, ?, ?) /* times */
+-- name: append_recent
+INSERT INTO recent (sequence, account, state) VALUES (?, ?, ?) /* times */;
+
+-- name: fold
+INSERT INTO holding (account, head, state)
+SELECT account, max(sequence), state FROM recent WHERE true GROUP BY account
 ON CONFLICT (account) DO UPDATE SET head = excluded.head, state = excluded.state;
+
+-- name: forget_recent
+DELETE FROM recent;
 
 -- name: tail
 SELECT sequence, account, number, timestamp, body, digest FROM journal
