@@ -16,7 +16,7 @@ from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import AutoCollection, Command, Deposit, Trigger, Withdrawal
 from catchment.ledger.journal import Stored
 from catchment.ledger.quota import Rules
-from catchment.store.base import StoreFailed, StoreUnknown
+from catchment.store.base import StoreBusy, StoreFailed, StoreUnknown
 from catchment.store.memory import MemoryStore
 from tests.store.books import enrol
 
@@ -35,7 +35,9 @@ class Gate(MemoryStore):
         self.entered = threading.Event()
 
     @contextmanager
-    def transaction(self) -> Iterator[Any]:
+    def transaction(self, *, wait: bool = True) -> Iterator[Any]:
+        if not wait and not self.opened.is_set():
+            raise StoreBusy
         self.transactions += 1
         self.entered.set()
         assert self.opened.wait(10)

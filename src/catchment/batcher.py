@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -23,13 +23,19 @@ from catchment.ledger.commands import Command
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
 from catchment.ledger.quota import Rules
-from catchment.store.base import Store, StoreFailed, StoreUnknown
+from catchment.store.base import Store, StoreBusy, StoreFailed, StoreUnknown
 
 logger = logging.getLogger(__name__)
 
 GATHERING_TURNS: Final = 6
 """Turns of the event loop before a batch is drawn. Callers that were just answered ask again within them; without
 them two groups of callers take turns in half-full batches, and each batch pays for its own commit."""
+
+QUICK_S: Final = 0.01
+"""As long as batches usually take less, they are written on the event loop's own thread: handing one to the writer's
+thread and back costs more than it spares. A slow disk, or a lock that somebody else holds, never stops the loop."""
+USUAL_OVER: Final = 4
+"""Over how many batches the usual time is taken."""
 
 Asked = tuple[AccountId, Command]
 Answer = Stored | Rejection
@@ -52,6 +58,7 @@ class Batcher:
         self._waiting: list[Waiting] = []
         self._writing = False
         self._writer = ThreadPoolExecutor(1, "catchment-writer")
+        self._usual_s = QUICK_S
         self._loop = asyncio.get_running_loop()
         self._closing = False
         self._idle = asyncio.Event()
@@ -89,14 +96,38 @@ class Batcher:
         """Everything that came in since the last batch, up to the limit, is the next one."""
         batch = self._waiting[: self._batch_limit]
         del self._waiting[: self._batch_limit]
-        written = self._writer.submit(self._write, [(account, command) for account, command, _ in batch])
-        written.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._answer, batch, done))
+        if self._usual_s < QUICK_S:
+            try:
+                answers = self._write(batch, wait=False)
+            except StoreBusy:
+                pass
+            else:
+                self._answer(batch, answers)
+                return
+        written = self._writer.submit(self._write, batch, wait=True)
+        written.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._answer, batch, done.result()))
 
-    def _write(self, batch: Sequence[Asked]) -> list[Answer]:
-        return write_batch(self._store, batch, self._clock.now(), self._rules)
+    def _write(self, batch: Sequence[Waiting], *, wait: bool) -> Sequence[Answer]:
+        """The answers, whatever happens, unless `StoreBusy` is raised because somebody else writes."""
+        began = time.perf_counter()
+        asked = [(account, command) for account, command, _ in batch]
+        try:
+            return write_batch(self._store, asked, self._clock.now(), self._rules, wait=wait)
+        except StoreBusy:
+            raise
+        except StoreFailed as error:
+            logger.error("a batch of %d was rolled back: %s", len(batch), error)
+            return [errors.STORE_UNAVAILABLE()] * len(batch)
+        except StoreUnknown as error:
+            logger.error("a batch of %d may or may not have been committed: %s", len(batch), error)
+            return [errors.OUTCOME_UNKNOWN()] * len(batch)
+        except Exception:
+            logger.exception("a batch of %d failed", len(batch))
+            return [errors.UNKNOWN()] * len(batch)
+        finally:
+            self._usual_s += (time.perf_counter() - began - self._usual_s) / USUAL_OVER
 
-    def _answer(self, batch: Sequence[Waiting], done: ThreadFuture[list[Answer]]) -> None:
-        answers = _answers(batch, done)
+    def _answer(self, batch: Sequence[Waiting], answers: Sequence[Answer]) -> None:
         newest = 0
         for (_, _, future), answer in zip(batch, answers, strict=True):
             if type(answer) is Stored:
@@ -106,19 +137,20 @@ class Batcher:
         if newest:
             self._landed(newest)
         if self._waiting:
-            self._gather(GATHERING_TURNS)
+            self._loop.call_soon(self._gather, GATHERING_TURNS)
         else:
             self._writing = False
             self._idle.set()
 
 
-def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules) -> list[Answer]:
+def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules, *, wait: bool = True) -> list[Answer]:
     """Decide a batch and commit it in one transaction; `now` in milliseconds. An answer for each command, in order.
 
-    A batch in which everything was refused writes nothing. Raises `StoreFailed` or `StoreUnknown` for all of it.
+    A batch in which everything was refused writes nothing. Raises `StoreFailed` or `StoreUnknown` for all of it, and
+    `StoreBusy` if it may not `wait` for somebody else's lock.
     """
     asked = Counter([account for account, _ in batch])
-    with store.transaction() as transaction:
+    with store.transaction(wait=wait) as transaction:
         states = transaction.load(sorted(asked))
         _refresh_quotas(store, states, batch, asked, now, rules)
         answers: list[Record | Rejection] = []
@@ -159,17 +191,3 @@ def _refresh_quotas(
             time = max(now, state.timestamp)
             if quota.stale(state, rule, time, asked[account]):
                 state.quotas[rule.name] = store.count_uses(account, rule.triggers, rule.window.start(time))
-
-
-def _answers(batch: Sequence[Waiting], done: ThreadFuture[list[Answer]]) -> Sequence[Answer]:
-    error = done.exception()
-    if error is None:
-        return done.result()
-    if isinstance(error, StoreFailed):
-        logger.error("a batch of %d was rolled back: %s", len(batch), error)
-        return [errors.STORE_UNAVAILABLE()] * len(batch)
-    if not isinstance(error, StoreUnknown):
-        logger.error("a batch of %d failed", len(batch), exc_info=error)
-        return [errors.UNKNOWN()] * len(batch)
-    logger.error("a batch of %d may or may not have been committed: %s", len(batch), error)
-    return [errors.OUTCOME_UNKNOWN()] * len(batch)

@@ -13,7 +13,7 @@
 -- Pages are small, because a collection of a scattered account writes a whole page of its own to the log.
 
 -- name: pragmas
-PRAGMA page_size = 2048;
+PRAGMA page_size = 4096;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 32768;
