@@ -151,7 +151,7 @@ def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules, *,
     """
     asked = Counter([account for account, _ in batch])
     with store.transaction(wait=wait) as transaction:
-        states = transaction.load(sorted(asked))
+        states = transaction.load(asked)
         _refresh_quotas(store, states, batch, asked, now, rules)
         answers: list[Record | Rejection] = []
         records: list[Record] = []
@@ -168,7 +168,7 @@ def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules, *,
                 touched[account] = state
             answers.append(decided)
         sequences = iter(transaction.append(records, touched) if records else ())
-    return [Stored(next(sequences), answer) if isinstance(answer, Record) else answer for answer in answers]
+    return [Stored(next(sequences), answer) if type(answer) is Record else answer for answer in answers]  # type: ignore[misc]
 
 
 def _refresh_quotas(

@@ -104,11 +104,11 @@ SELECT coalesce((SELECT max(sequence) FROM journal), 0), coalesce((SELECT min(se
 SELECT sequence, account FROM recent WHERE sequence > ?;
 
 -- name: load_recent
-SELECT group_concat(hex(account) || ' ' || sequence || ' ' || state, char(10)) FROM recent
+SELECT account, sequence, state FROM recent
 WHERE sequence IN (? /* times */);
 
 -- name: load_held
-SELECT group_concat(hex(account) || ' ' || head || ' ' || state, char(10)) FROM holding
+SELECT account, head, state FROM holding
 WHERE account IN (? /* times */);
 
 -- name: append

@@ -27,11 +27,12 @@ def _times(name: str, rows: int) -> str:
     return re.sub(r"(\([?, ]+\)|\?) /\* times \*/", lambda found: ", ".join([found[1]] * rows), SQL[name], count=1)
 
 
-def lines(connection: sqlite3.Connection, name: str, keys: Sequence[Any]) -> Iterator[str]:
-    """The lines a statement gives for keys; it answers many rows as one text, so that reading them is one step."""
+def read_rows(connection: sqlite3.Connection, name: str, keys: Sequence[Any]) -> list[Any]:
+    """The rows a statement gives for keys."""
+    rows: list[Any] = []
     for start, count in _parts(len(keys)):
-        text = connection.execute(_times(name, count), keys[start : start + count]).fetchone()[0]
-        yield from text.split("\n") if text else ()
+        rows += connection.execute(_times(name, count), keys[start : start + count])
+    return rows
 
 
 def write_rows(connection: sqlite3.Connection, name: str, values: list[Any], width: int) -> None:

@@ -8,11 +8,11 @@ A commit appends states to the table `recent`, one page after the other; every f
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from catchment.ledger.balance import AccountId, AccountState
-from catchment.store.statements import SQL, lines
+from catchment.store.statements import SQL, read_rows
 
 STATES_KEPT: Final = 16_384
 """Accounts whose state the writer keeps in memory, about 2 KiB each; the one written longest ago is forgotten first."""
@@ -68,14 +68,11 @@ class Heads:
             head = 0 if row is None else int(row[0])
         return head
 
-    def load(self, connection: sqlite3.Connection, accounts: Collection[AccountId]) -> Iterable[Row]:
+    def load(self, connection: sqlite3.Connection, accounts: Collection[AccountId]) -> list[Row]:
         """The newest state of each account that exists."""
         recent = [self._heads[account] for account in accounts if account in self._heads]
         held = [account for account in accounts if account not in self._heads]
-        for name, keys in (("load_recent", recent), ("load_held", held)):
-            for line in lines(connection, name, keys):
-                account, head, state = line.split(" ", 2)
-                yield AccountId(bytes.fromhex(account)), int(head), state
+        return read_rows(connection, "load_recent", recent) + read_rows(connection, "load_held", held)
 
 
 class Kept:
