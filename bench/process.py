@@ -72,9 +72,11 @@ def venue(store: str, port: int, log: Path) -> contextlib.AbstractContextManager
 
 
 def resident_mib(pid: int) -> float:
-    """Resident memory of a process, in MiB."""
-    told = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], stdout=subprocess.PIPE, check=True)
-    return int(told.stdout) / 1024
+    """Resident memory of a process and its children, in MiB; pages that they share are counted for each."""
+    told = subprocess.run(
+        ["ps", "-o", "rss=", "--pid", str(pid), "--ppid", str(pid)], stdout=subprocess.PIPE, check=True
+    )
+    return sum(map(int, told.stdout.split())) / 1024
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.load import SECRET, api_key
-from catchment.batcher import Asked
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId, AccountState, Balance, encode_state
 from catchment.ledger.commands import Adjustment, AutoCollection, Reason, Trigger
@@ -24,6 +23,7 @@ from catchment.store.sqlite import MILESTONE_EVERY, SqliteStore
 from catchment.store.statements import SQL
 from catchment.venue import Venue
 from catchment.wallet import FUTURES, Wallet
+from catchment.writer import Asked
 
 MADE_MS = 1_790_000_000_000
 FUNDS = {

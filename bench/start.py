@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from statistics import median
 
 from bench import process
@@ -9,6 +10,7 @@ from bench.figure import AT_MOST, Figure, Plan
 
 PART = "start"
 SECONDS = 0.25
+SETTLED_S = 0.5
 MIB = 60.0
 
 
@@ -19,6 +21,7 @@ def measure(plan: Plan) -> list[Figure]:
         store = f"sqlite:///{plan.folder / f'start-{number}.db'}"
         with process.venue(store, process.free_port(), plan.folder / "start.log") as running:
             seconds.append(running.seconds)
+            time.sleep(SETTLED_S)  # its writer's process is still being started
             mib.append(process.resident_mib(running.pid))
     return [
         Figure(PART, "first answer after", median(seconds[1:]), "s", SECONDS, AT_MOST, "a new, empty store"),

@@ -16,14 +16,13 @@ from typing import NamedTuple
 
 from bench import seed
 from bench.figure import AT_LEAST, Figure, Plan
-from catchment.app import calm_collector
-from catchment.batcher import write_batch
 from catchment.clock import RealClock
 from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Stored
 from catchment.ledger.quota import Rules
 from catchment.store.sqlite import SqliteStore
+from catchment.writer import calm_collector, write_batch
 
 PART = "store"
 BATCH = 1_000

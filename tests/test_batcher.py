@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from catchment.batcher import Answer, Batcher, write_batch
+from catchment.batcher import ThreadBatcher
 from catchment.clock import FrozenClock
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import AutoCollection, Command, Deposit, Trigger, Withdrawal
 from catchment.ledger.journal import Stored
 from catchment.ledger.quota import Rules
-from catchment.store.base import StoreBusy, StoreFailed, StoreUnknown
+from catchment.store.base import StoreFailed, StoreUnknown
 from catchment.store.memory import MemoryStore
+from catchment.writer import Answer, write_batch
 from tests.store.books import enrol
 
 FIVE = Deposit("USDT", 5)
@@ -35,9 +36,7 @@ class Gate(MemoryStore):
         self.entered = threading.Event()
 
     @contextmanager
-    def transaction(self, *, wait: bool = True) -> Iterator[Any]:
-        if not wait and not self.opened.is_set():
-            raise StoreBusy
+    def transaction(self) -> Iterator[Any]:
         self.transactions += 1
         self.entered.set()
         assert self.opened.wait(10)
@@ -59,7 +58,9 @@ class Room:
         self.alice, self.bob = enrol(self.store, 1, 2)
         self.clock = FrozenClock()
         self.landed: list[int] = []
-        self.batcher = Batcher(self.store, self.clock, Rules(), queue=queue, batch=batch, landed=self.landed.append)
+        self.batcher = ThreadBatcher(
+            self.store, self.clock, Rules(), queue=queue, batch=batch, landed=self.landed.append
+        )
 
     async def ask(self, *commands: Command, account: AccountId | None = None) -> list[Answer]:
         return await asyncio.gather(*(self.batcher.submit(account or self.alice, command) for command in commands))

@@ -6,10 +6,10 @@ from pathlib import Path
 from bench import ceiling, process, seed, writing
 from bench.figure import AT_MOST, Figure, Plan, table
 from bench.load import COLLECT, PING, SECRET, Work, requests
-from catchment.batcher import write_batch
 from catchment.ledger.journal import Stored
 from catchment.signature import hmac_verifier
 from catchment.store.sqlite import MILESTONE_EVERY, SqliteStore
+from catchment.writer import write_batch
 
 ACCOUNTS = 20
 EACH = MILESTONE_EVERY + 44

@@ -30,6 +30,7 @@ FLOORS = {
     "store": 3,
     "secrets_file": 3,
     "vault": 3,
+    "writer": 4,
     "batcher": 4,
     "venue": 5,
     "papi": 6,
@@ -48,7 +49,7 @@ FLOORS = {
 }
 
 FACES = ("papi", "stream", "dashboard", "admin")
-BELOW_THE_VENUE = ("store", "batcher")
+BELOW_THE_VENUE = ("store", "writer", "batcher")
 AUTOPILOT_MAY_IMPORT = ("autopilot", "signature", "errors", "asset")
 
 # A list of what is allowed, since nobody can list every module that reads a clock or opens a file.

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ from catchment.venue import Venue
 from catchment.wallet import Wallet
 
 KILLS = 20
-SERVER_KILLS = 4
+SERVER_KILLS = 6
 ACCOUNTS = 200
 TASKS = 50
 SEED_VARIABLE = "PULLED_PLUG_SEED"
@@ -220,7 +220,10 @@ def server(address: str, scenario: Path) -> Iterator[tuple[subprocess.Popen[byte
     """The started program and its host and port; killed at the end if it still runs."""
     command = [sys.executable, "-m", "catchment", "serve", "--port", "0", "--json", "--weight-per-minute", "1000000000"]
     process = subprocess.Popen(
-        [*command, "--store", address, "--scenario", str(scenario)], stdout=subprocess.PIPE, cwd=scenario.parent
+        [*command, "--store", address, "--scenario", str(scenario)],
+        stdout=subprocess.PIPE,
+        cwd=scenario.parent,
+        start_new_session=True,
     )
     assert process.stdout is not None
     try:
@@ -231,9 +234,16 @@ def server(address: str, scenario: Path) -> Iterator[tuple[subprocess.Popen[byte
             document += line
         yield process, json.loads(document)["url"].removeprefix("http://")
     finally:
-        process.kill()
+        pull_plug(process)
         process.wait()
         process.stdout.close()
+
+
+def pull_plug(process: subprocess.Popen[bytes]) -> None:
+    """Kill the program and its writer's process at once."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 class Client(threading.Thread):
@@ -284,7 +294,10 @@ def test_the_plug_is_pulled_on_the_program(tmp_path: Path) -> None:
             for client in clients:
                 client.start()
             time.sleep(rng.uniform(0.05, 0.3))
-            kill(process)
+            if turn % 2:
+                pull_plug(process)
+            else:
+                kill(process)  # and its writer's process finishes what it was given
             for client in clients:
                 client.join()
         assert [client.refused for client in clients] == [""] * CLIENTS

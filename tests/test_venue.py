@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 from catchment import venue as venue_module
-from catchment.batcher import Answer
+from catchment.batcher import ThreadBatcher
 from catchment.clock import FrozenClock
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
@@ -36,6 +36,7 @@ from catchment.store.sqlite import SqliteStore
 from catchment.vault import MASTER_KEY_VARIABLE
 from catchment.venue import Holder, NewKey, Preview, Venue
 from catchment.wallet import Place, Wallet
+from catchment.writer import Answer
 from tests.store.books import write
 
 AUTO = AutoCollection(Trigger.API)
@@ -593,6 +594,7 @@ def test_a_preview_agrees_when_the_clock_was_put_back(address: str, back: int) -
         clock.advance(HOUR_MS)
         await venue.submit(alice, Deposit("USDT", 1))
         venue.clock = FrozenClock(clock.now() - back)
+        assert isinstance(venue._batcher, ThreadBatcher)
         venue._batcher._clock = venue.clock
         preview = await venue.preview(alice, AUTO)
         assert preview.quotas == {"api_hour": (2, 2)}

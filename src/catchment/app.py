@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final
@@ -16,10 +15,8 @@ from catchment.config import Settings
 from catchment.papi.rest import Rest
 from catchment.server import Address, Server, address_of, configuration, listen
 from catchment.venue import Venue
+from catchment.writer import calm_collector
 
-YOUNGEST_COLLECTED: Final = 50_000
-"""New objects before the cycle collector looks at them. A request makes dozens and hardly a cycle, so the default of
-700 has it look through everything that is under way several times in every batch."""
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -36,7 +33,7 @@ async def serve(
     """
     listener = listen(settings, next_free_port)
     with contextlib.closing(listener):
-        venue = await Venue.open(settings, clock)
+        venue = await Venue.open(settings, clock, apart=True)
         try:
             server = Server(configuration(Rest(venue)))
             serving = asyncio.create_task(server.serve([listener]))
@@ -52,12 +49,6 @@ async def serve(
                     await serving
         finally:
             await venue.close()
-
-
-def calm_collector() -> None:
-    """Have the cycle collector look seldom, and never at what was there before; for a process that writes batches."""
-    gc.freeze()
-    gc.set_threshold(YOUNGEST_COLLECTED, 20, 50)
 
 
 def run(serving: Coroutine[Any, Any, None]) -> None:

@@ -1,4 +1,4 @@
-"""The only writer: commands wait in a bounded queue, are drawn in batches, decided and committed together.
+"""The queue before the only writer: commands wait in a bounded queue, are handed over in batches, and are answered.
 
 One transaction and one fsync serve a whole batch; a single command is a batch of one. Every command that was taken is
 answered: with its record, with a refusal (nothing happened), or with OUTCOME_UNKNOWN (it may have happened).
@@ -8,59 +8,46 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Final, cast
 
-from catchment import errors
+import msgspec
+
+from catchment import errors, writer
 from catchment.clock import Clock
-from catchment.errors import Rejection
-from catchment.ledger import quota
-from catchment.ledger.balance import AccountId, AccountState
+from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import Command
-from catchment.ledger.journal import Record, Stored
-from catchment.ledger.ledger import apply, decide
+from catchment.ledger.journal import Stored
 from catchment.ledger.quota import Rules
-from catchment.store.base import Store, StoreBusy, StoreFailed, StoreUnknown
+from catchment.store.base import Store
+from catchment.writer import Answer, Order
 
 logger = logging.getLogger(__name__)
 
-GATHERING_TURNS: Final = 6
-"""Turns of the event loop before a batch is drawn. Callers that were just answered ask again within them; without
-them two groups of callers take turns in half-full batches, and each batch pays for its own commit."""
+STOPS_WITHIN_S: Final = 20
+"""How long the writer's process may take to finish once it was told to, in seconds."""
+STARTED_AGAIN_AFTER_S: Final = 0.5
 
-QUICK_S: Final = 0.01
-"""As long as batches usually take less, they are written on the event loop's own thread: handing one to the writer's
-thread and back costs more than it spares. A slow disk, or a lock that somebody else holds, never stops the loop."""
-USUAL_OVER: Final = 4
-"""Over how many batches the usual time is taken."""
-
-Asked = tuple[AccountId, Command]
-Answer = Stored | Rejection
 Waiting = tuple[AccountId, Command, "asyncio.Future[Answer]"]
 
 
 class Batcher:
-    """Queue and writer thread. Made, used and closed on one event loop."""
+    """The queue. Made, used and closed on one event loop; what writes is told by the two classes below."""
 
-    def __init__(
-        self, store: Store, clock: Clock, rules: Rules, *, queue: int, batch: int, landed: Callable[[int], None]
-    ) -> None:
+    def __init__(self, *, queue: int, batch: int, landed: Callable[[int], None]) -> None:
         """`queue` and `batch` are numbers of commands; `landed` is called on the loop with the newest sequence."""
-        self._store = store
-        self._clock = clock
-        self._rules = rules
         self._queue_limit = queue
         self._batch_limit = batch
         self._landed = landed
         self._waiting: list[Waiting] = []
-        self._writing = False
-        self._writer = ThreadPoolExecutor(1, "catchment-writer")
-        self._usual_s = QUICK_S
         self._loop = asyncio.get_running_loop()
         self._closing = False
+        self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -69,125 +56,196 @@ class Batcher:
         future = self._loop.create_future()
         if self._closing:
             future.set_result(errors.CLOSING())
-        elif len(self._waiting) >= self._queue_limit:
+        elif self._held() >= self._queue_limit:
             future.set_result(errors.QUEUE_FULL())
         else:
             self._waiting.append((account, command, future))
-            if not self._writing:
-                self._writing = True
+            if not self._busy:
+                self._busy = True
                 self._idle.clear()
-                self._loop.call_soon(self._gather, GATHERING_TURNS)
+                self._loop.call_soon(self._hand_over)
         return future
 
     async def close(self) -> None:
-        """Take nothing more, answer everyone who waits, stop the thread."""
+        """Take nothing more, answer everyone who waits, stop what writes."""
         self._closing = True
         await self._idle.wait()
-        self._writer.shutdown()
 
-    def _gather(self, turns: int) -> None:
-        """Let the loop read on for a few turns, then draw."""
-        if turns and len(self._waiting) < self._batch_limit and not self._closing:
-            self._loop.call_soon(self._gather, turns - 1)
-        else:
-            self._draw()
+    def _held(self) -> int:
+        """Commands that count against the limit of the queue."""
+        return len(self._waiting)
 
-    def _draw(self) -> None:
-        """Everything that came in since the last batch, up to the limit, is the next one."""
-        batch = self._waiting[: self._batch_limit]
-        del self._waiting[: self._batch_limit]
-        if self._usual_s < QUICK_S:
-            try:
-                answers = self._write(batch, wait=False)
-            except StoreBusy:
-                pass
-            else:
-                self._answer(batch, answers)
-                return
-        written = self._writer.submit(self._write, batch, wait=True)
-        written.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._answer, batch, done.result()))
+    def _hand_over(self) -> None:
+        """Give what waits to what writes."""
+        raise NotImplementedError
 
-    def _write(self, batch: Sequence[Waiting], *, wait: bool) -> Sequence[Answer]:
-        """The answers, whatever happens, unless `StoreBusy` is raised because somebody else writes."""
-        began = time.perf_counter()
-        asked = [(account, command) for account, command, _ in batch]
-        try:
-            return write_batch(self._store, asked, self._clock.now(), self._rules, wait=wait)
-        except StoreBusy:
-            raise
-        except StoreFailed as error:
-            logger.error("a batch of %d was rolled back: %s", len(batch), error)
-            return [errors.STORE_UNAVAILABLE()] * len(batch)
-        except StoreUnknown as error:
-            logger.error("a batch of %d may or may not have been committed: %s", len(batch), error)
-            return [errors.OUTCOME_UNKNOWN()] * len(batch)
-        except Exception:
-            logger.exception("a batch of %d failed", len(batch))
-            return [errors.UNKNOWN()] * len(batch)
-        finally:
-            self._usual_s += (time.perf_counter() - began - self._usual_s) / USUAL_OVER
-
-    def _answer(self, batch: Sequence[Waiting], answers: Sequence[Answer]) -> None:
+    def _answer(self, futures: Sequence[asyncio.Future[Answer]], answers: Sequence[Answer]) -> None:
         newest = 0
-        for (_, _, future), answer in zip(batch, answers, strict=True):
+        for future, answer in zip(futures, answers, strict=True):
             if type(answer) is Stored:
                 newest = answer.sequence
             if not future.done():
                 future.set_result(answer)
         if newest:
             self._landed(newest)
+
+    def _rest(self) -> None:
+        """Nothing waits and nothing is under way."""
+        self._busy = False
+        self._idle.set()
+
+
+class ThreadBatcher(Batcher):
+    """Writes on a thread of this process: for stores that live in it, for a command line, for a frozen clock."""
+
+    def __init__(
+        self, store: Store, clock: Clock, rules: Rules, *, queue: int, batch: int, landed: Callable[[int], None]
+    ) -> None:
+        super().__init__(queue=queue, batch=batch, landed=landed)
+        self._store = store
+        self._clock = clock
+        self._rules = rules
+        self._writer = ThreadPoolExecutor(1, "catchment-writer")
+
+    async def close(self) -> None:
+        await super().close()
+        self._writer.shutdown()
+
+    def _hand_over(self) -> None:
+        """Everything that came in since the last batch, up to the limit, is the next one."""
+        batch = self._waiting[: self._batch_limit]
+        del self._waiting[: self._batch_limit]
+        asked = [(account, command) for account, command, _ in batch]
+        futures = [future for _, _, future in batch]
+        written = self._writer.submit(lambda: writer.write(self._store, asked, self._clock, self._rules))
+        written.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._written, futures, done.result()))
+
+    def _written(self, futures: Sequence[asyncio.Future[Answer]], answers: Sequence[Answer]) -> None:
+        self._answer(futures, answers)
         if self._waiting:
-            self._loop.call_soon(self._gather, GATHERING_TURNS)
+            self._hand_over()
         else:
-            self._writing = False
-            self._idle.set()
+            self._rest()
 
 
-def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules, *, wait: bool = True) -> list[Answer]:
-    """Decide a batch and commit it in one transaction; `now` in milliseconds. An answer for each command, in order.
+class ProcessBatcher(Batcher):
+    """Writes in a process of its own, so that the event loop shares neither the interpreter nor a disk's slowness with
+    the writer, and the two work at the same time. What comes in during one turn of the loop is sent at once; the
+    process commits together what came in while it wrote."""
 
-    A batch in which everything was refused writes nothing. Raises `StoreFailed` or `StoreUnknown` for all of it, and
-    `StoreBusy` if it may not `wait` for somebody else's lock.
-    """
-    asked = Counter([account for account, _ in batch])
-    with store.transaction(wait=wait) as transaction:
-        states = transaction.load(asked)
-        _refresh_quotas(store, states, batch, asked, now, rules)
-        answers: list[Record | Rejection] = []
-        records: list[Record] = []
-        touched: dict[AccountId, AccountState] = {}
-        for account, command in batch:
-            state = states.get(account)
-            if state is None:
-                answers.append(errors.BAD_ACCOUNT())
-                continue
-            decided = decide(account, state, command, now, rules)
-            if type(decided) is Record:
-                apply(state, decided, rules)
-                records.append(decided)
-                touched[account] = state
-            answers.append(decided)
-        sequences = iter(transaction.append(records, touched) if records else ())
-    return [Stored(next(sequences), answer) if type(answer) is Record else answer for answer in answers]  # type: ignore[misc]
+    def __init__(self, order: Order, *, queue: int, landed: Callable[[int], None]) -> None:
+        super().__init__(queue=queue, batch=order.batch, landed=landed)
+        self._order = order
+        self._under_way: deque[asyncio.Future[Answer]] = deque()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._wire: asyncio.WriteTransport | None = None
+        self._running = self._loop.create_task(self._keep_running())
+
+    async def close(self) -> None:
+        await super().close()
+        self._running.cancel()
+        if self._wire is not None:
+            self._wire.close()
+        await self._end_process()
+
+    async def _keep_running(self) -> None:
+        """Start the process, and another one whenever it ends. The next one reads what the last one committed."""
+        while True:
+            try:
+                ended = await self._start()
+            except OSError as error:
+                logger.error("the writer's process cannot be started: %s", error)
+            else:
+                if self._waiting:
+                    self._hand_over()
+                await ended
+                self._wire = None
+                logger.error("the writer's process ended; %d commands were under way", len(self._under_way))
+            self._give_up()
+            await self._end_process()
+            await asyncio.sleep(STARTED_AGAIN_AFTER_S)
+
+    async def _start(self) -> asyncio.Future[None]:
+        """Start the process; the future is done when its socket ends."""
+        mine, its = socket.socketpair()
+        with its:
+            command = [sys.executable, "-m", writer.__name__, msgspec.json.encode(self._order).decode()]
+            self._process = subprocess.Popen(command, stdin=its.fileno())  # noqa: S603 - ourselves, once more
+        mine.setblocking(False)
+        wire = _Wire(self._came, self._loop.create_future())
+        transport, _ = await self._loop.create_connection(lambda: wire, sock=mine)
+        self._wire = cast(asyncio.WriteTransport, transport)
+        return wire.ended
+
+    async def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            await self._loop.run_in_executor(None, _end, process)
+
+    def _held(self) -> int:
+        return len(self._waiting) + len(self._under_way)
+
+    def _hand_over(self) -> None:
+        if self._wire is None:
+            return  # the process is being started, and takes over what waits
+        batch = self._waiting
+        self._waiting = []
+        self._busy = False
+        try:
+            frame = writer.frame_asked([(account, command) for account, command, _ in batch])
+        except (UnicodeEncodeError, OverflowError):
+            batch = self._crossable(batch)
+            frame = writer.frame_asked([(account, command) for account, command, _ in batch])
+        self._under_way += [future for _, _, future in batch]
+        self._wire.write(frame)
+
+    def _crossable(self, batch: Sequence[Waiting]) -> list[Waiting]:
+        """Without the commands that cannot be written down: half a surrogate pair, a number beyond 64 bits."""
+        crossable = []
+        for waiting in batch:
+            try:
+                writer.frame_asked([waiting[:2]])
+            except (UnicodeEncodeError, OverflowError):
+                self._answer([waiting[2]], [errors.INVALID_PARAMETER("command")])
+            else:
+                crossable.append(waiting)
+        return crossable
+
+    def _came(self, answers: Sequence[Answer]) -> None:
+        self._answer([self._under_way.popleft() for _ in answers], answers)
+        if not self._held():
+            self._rest()
+
+    def _give_up(self) -> None:
+        """What was under way may have been committed; what still waits was not."""
+        unknown = list(self._under_way)
+        refused = [future for _, _, future in self._waiting]
+        self._under_way.clear()
+        self._waiting.clear()
+        self._answer(unknown, [errors.OUTCOME_UNKNOWN()] * len(unknown))
+        self._answer(refused, [errors.STORE_UNAVAILABLE()] * len(refused))
+        self._rest()
 
 
-def _refresh_quotas(
-    store: Store,
-    states: dict[AccountId, AccountState],
-    batch: Sequence[Asked],
-    asked: Mapping[AccountId, int],
-    now: int,
-    rules: Rules,
-) -> None:
-    """Count the journal again for each quota whose kept count cannot decide this batch.
+class _Wire(asyncio.Protocol):
+    def __init__(self, came: Callable[[Sequence[Answer]], None], ended: asyncio.Future[None]) -> None:
+        self._frames = writer.Frames()
+        self._came = came
+        self.ended = ended
 
-    `asked` counts the commands of each account: as many uses as the batch may bring.
-    """
-    for account, command in batch:
-        state = states.get(account)
-        if state is None:
-            continue
-        for rule in rules.quotas(command):
-            time = max(now, state.timestamp)
-            if quota.stale(state, rule, time, asked[account]):
-                state.quotas[rule.name] = store.count_uses(account, rule.triggers, rule.window.start(time))
+    def data_received(self, data: bytes) -> None:
+        for frame in self._frames.feed(data):
+            self._came(writer.read_answers(frame))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process whose socket was closed: it commits what it has, and goes. One that hangs is killed."""
+    try:
+        process.wait(STOPS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

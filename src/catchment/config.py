@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     weight_per_minute: Positive = 6_000
     queue: Positive = 10_000
     batch: Positive = 1_000
+    writer: Literal["process", "thread"] = "process"
     quota_shared_daily: bool = False
     quota_api_per_hour: Positive = 500
     quota_button_per_day: Positive = 10
@@ -50,6 +51,7 @@ SENTENCES: Final[dict[str, str]] = {
     "weight_per_minute": "Request weight an address may use in a minute; raise it for a bench or a desk of test bots.",
     "queue": "Commands that may wait for the writer; one more is refused with 503.",
     "batch": "Commands committed together at most.",
+    "writer": "process: a server on SQLite writes in a process of its own; thread: on a thread, smaller and slower.",
     "quota_shared_daily": "true: the 10 a day count every collection of a person, by button or by API.",
     "quota_api_per_hour": "Auto-collections by API an account may make in a rolling hour.",
     "quota_button_per_day": "Auto-collections by the button an account may make in a UTC day.",

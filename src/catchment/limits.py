@@ -26,6 +26,8 @@ MAX_PARAMETER_BYTES: Final = 4_096
 MAX_API_KEY_CHARS: Final = 128
 MAX_ADDRESSES: Final = 100_000
 """Addresses whose weight is remembered; the one silent longest is forgotten first."""
+MAX_FRAME_BYTES: Final = 2**30
+"""One message between a server and its writer's process."""
 MAX_CACHED_KEYS: Final = 100_000
 
 MINUTE_MS: Final = 60_000

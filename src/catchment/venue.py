@@ -16,7 +16,7 @@ import msgspec
 
 from catchment import errors, signature
 from catchment.asset import DEFAULT_SCALE, Asset, valid_name
-from catchment.batcher import Answer, Asked, Batcher
+from catchment.batcher import Batcher, ProcessBatcher, ThreadBatcher
 from catchment.clock import Clock, RealClock
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
@@ -33,6 +33,7 @@ from catchment.store.base import Account, Store
 from catchment.store.open import open_store, sqlite_path
 from catchment.vault import Vault
 from catchment.wallet import Place
+from catchment.writer import Answer, Asked, Order
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class Verdict(msgspec.Struct, frozen=True):
 class Venue:
     """One open venue over one store. Made by `Venue.open` on the event loop that uses it."""
 
-    def __init__(self, store: Store, vault: Vault, settings: Settings, clock: Clock) -> None:
+    def __init__(self, store: Store, vault: Vault, settings: Settings, clock: Clock, *, apart: bool) -> None:
         self.store_address = store.address
         self.settings = settings
         self.clock = clock
@@ -137,9 +138,7 @@ class Venue:
         self.prices = _prices(settings)
         self._store = store
         self._vault = vault
-        self._batcher = Batcher(
-            store, clock, self.rules, queue=settings.queue, batch=settings.batch, landed=self._landed
-        )
+        self._batcher = self._make_batcher(apart)
         self._readers = ThreadPoolExecutor(READERS, "catchment-reader")
         self._holders: OrderedDict[str, Holder | None] = OrderedDict()
         self._keys_version = store.keys_version()
@@ -147,8 +146,11 @@ class Venue:
         self.newest = 0
 
     @classmethod
-    async def open(cls, settings: Settings, clock: Clock | None = None) -> Venue:
-        """Open the store that the settings name. Refuses what the store, the settings or the master key refuse."""
+    async def open(cls, settings: Settings, clock: Clock | None = None, *, apart: bool = False) -> Venue:
+        """Open the store that the settings name. Refuses what the store, the settings or the master key refuse.
+
+        `apart` has a process of its own write, if others can open the store and the clock is the machine's.
+        """
         path = sqlite_path(settings.store)
         store = open_store(settings.store)
         vault = Vault(path.with_name(path.name + ".key") if path is not None else None)
@@ -156,7 +158,8 @@ class Venue:
             sealed_by = store.fingerprint("")
             if sealed_by and vault.fingerprint(create=False) != sealed_by:
                 raise Refused(errors.WRONG_MASTER_KEY(vault.place))
-            return cls(store, vault, settings, clock or RealClock())
+            apart = apart and path is not None and clock is None and settings.writer == "process"
+            return cls(store, vault, settings, clock or RealClock(), apart=apart)
         except BaseException:
             store.close()
             raise
@@ -402,6 +405,12 @@ class Venue:
     def _enrolled(self, account: AccountId) -> bool | None:
         found = self._store.account(account)
         return None if found is None else found.portfolio_margin
+
+    def _make_batcher(self, apart: bool) -> Batcher:
+        queue, batch = self.settings.queue, self.settings.batch
+        if apart:
+            return ProcessBatcher(Order(self.settings.store, self.rules, batch), queue=queue, landed=self._landed)
+        return ThreadBatcher(self._store, self.clock, self.rules, queue=queue, batch=batch, landed=self._landed)
 
     # Inside --------------------------------------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ class Books:
 
     def move(self, sequence: int, *transfers: Transfer, command: Command | None = None) -> None:
         """Give a record other transfers, and another command if there is one."""
-        self.rewrite(sequence, body=Body(command or self.record(sequence).command, transfers))
+        self.rewrite(sequence, read=Body(command or self.record(sequence).command, transfers))
 
 
 def first(books: Books, sequence: int) -> Transfer:
@@ -137,7 +137,7 @@ def the_time_runs_back(books: Books) -> None:
 def a_transfer_moves_nothing(books: Books) -> None:
     move = first(books, 3)
     books.move(3, move, Transfer("USDT", 0, Place.UM, Place.CM, 30, 0, 3))
-    books.rewrite(5, body=Body(AutoCollection(Trigger.API), (changed(books, 5, version=4),)))
+    books.rewrite(5, read=Body(AutoCollection(Trigger.API), (changed(books, 5, version=4),)))
 
 
 @damage(4, BOB, 2, 6, 8)
@@ -193,7 +193,7 @@ def a_collection_moves_bnb_from_um(books: Books) -> None:
 def a_record_holds_what_the_rules_refuse(books: Books) -> None:
     books.move(5, command=Withdrawal("ETH", 1))
     books.journal[4:] = [Stored(5, books.record(5))]
-    books.reseal({5: msgspec.structs.replace(books.record(5), body=Body(command_of("collect BNB"), ()))})
+    books.reseal({5: msgspec.structs.replace(books.record(5), read=Body(command_of("collect BNB"), ()))})
 
 
 @damage(9, ALICE, 4, 0)
@@ -244,7 +244,7 @@ def a_quota_count_is_too_low(books: Books) -> None:
 @damage(11, AccountId(b""), 0, 0, 8)
 def a_deposit_arrives_nowhere(books: Books) -> None:
     books.journal = [Stored(1, books.record(2))]
-    books.reseal({1: msgspec.structs.replace(books.record(1), body=Body(Deposit("BTC", 7), ()))})
+    books.reseal({1: msgspec.structs.replace(books.record(1), read=Body(Deposit("BTC", 7), ()))})
 
 
 @damage(11, AccountId(b""), 0, 0, 8)

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catchment.batcher import write_batch
 from catchment.errors import Rejection
 from catchment.ledger.audit import Audit
 from catchment.ledger.balance import AccountId, QuotaUse
@@ -18,6 +17,7 @@ from catchment.ledger.commands import AssetCollection, AutoCollection, Command, 
 from catchment.ledger.quota import DAY_MS, HOUR_MS, Quota, Rules, Window
 from catchment.store.base import Account
 from catchment.store.memory import MemoryStore
+from catchment.writer import write_batch
 from tests.ledger.lines import ALICE, BOB, NOON, rows
 
 MIDNIGHT = NOON - DAY_MS // 2

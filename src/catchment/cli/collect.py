@@ -14,12 +14,12 @@ from catchment.cli.desk import Desk, Exit, account_of, asset_of, exit_of, taken,
 from catchment.cli.screen import Column
 
 if TYPE_CHECKING:
-    from catchment.batcher import Answer
     from catchment.errors import Rejection
     from catchment.ledger.balance import AccountId
     from catchment.ledger.commands import AssetCollection, AutoCollection
     from catchment.ledger.journal import Record
     from catchment.venue import Preview, Venue
+    from catchment.writer import Answer
 
 AT_ONCE: Final = 1_000
 """Accounts handed to the writer together; as many again are read meanwhile."""

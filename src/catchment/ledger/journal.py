@@ -22,15 +22,34 @@ class Body(msgspec.Struct, frozen=True, gc=False):
     transfers: tuple[Transfer, ...]
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """One accepted command. `timestamp` is the venue's time in milliseconds; `number` counts from 1 in the account."""
+class Record(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One accepted command. `timestamp` is the venue's time in milliseconds; `number` counts from 1 in the account.
+
+    `text` is what is kept and chained; `read` is what it says, for a record that was just made or read. One that
+    came from another process is read when somebody asks: most callers only want to know that it was accepted.
+    """
 
     account: AccountId
     number: int
     timestamp: int
-    body: Body
     text: bytes
     digest: bytes
+    read: Body | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    @property
+    def identity(self) -> tuple[AccountId, int, int, bytes, bytes]:
+        """Everything that is not derived from the text."""
+        return self.account, self.number, self.timestamp, self.text, self.digest
+
+    @property
+    def body(self) -> Body:
+        return _DECODER.decode(self.text) if self.read is None else self.read
 
     @property
     def command(self) -> Command:
@@ -51,7 +70,7 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 def seal(account: AccountId, number: int, timestamp: int, body: Body, previous: bytes) -> Record:
     """The record that follows the one whose digest is `previous`."""
     text = _ENCODER.encode(body)
-    return Record(account, number, timestamp, body, text, digest_of(account, number, timestamp, text, previous))
+    return Record(account, number, timestamp, text, digest_of(account, number, timestamp, text, previous), body)
 
 
 def digest_of(account: AccountId, number: int, timestamp: int, text: bytes, previous: bytes) -> bytes:
@@ -61,7 +80,7 @@ def digest_of(account: AccountId, number: int, timestamp: int, text: bytes, prev
 
 def decode_record(account: AccountId, number: int, timestamp: int, text: bytes, digest: bytes) -> Record:
     """A record as a store kept it. Raises `msgspec.DecodeError` or `msgspec.ValidationError` on damage."""
-    return Record(account, number, timestamp, _DECODER.decode(text), text, digest)
+    return Record(account, number, timestamp, text, digest, _DECODER.decode(text))
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -54,7 +54,8 @@ def decide(account: AccountId, state: AccountState, command: Command, now: int, 
 
 def apply(state: AccountState, record: Record, rules: Rules) -> None:
     """Change the state to what it is after the record."""
-    for transfer in record.body.transfers:
+    body = record.body
+    for transfer in body.transfers:
         balance = state.balances.get(transfer.asset)
         if balance is None:
             balance = state.balances[transfer.asset] = Balance()
@@ -65,7 +66,7 @@ def apply(state: AccountState, record: Record, rules: Rules) -> None:
     state.number = record.number
     state.timestamp = record.timestamp
     state.digest = record.digest
-    quota.count(state, record.body.command, record.timestamp, rules)
+    quota.count(state, body.command, record.timestamp, rules)
 
 
 def _transfers(state: AccountState, plan: Plan) -> tuple[Transfer, ...] | Rejection:

@@ -28,10 +28,6 @@ class StoreUnknown(Exception):  # noqa: N818 - what happened, in the words of th
     """The commit failed half-way: it may have happened. Read again before repeating."""
 
 
-class StoreBusy(Exception):  # noqa: N818 - what happened, in the words of the three outcomes
-    """Somebody else is writing, and the caller would not wait: nothing happened."""
-
-
 class Account(msgspec.Struct, frozen=True):
     """A customer's account: who, when made (milliseconds), and whether it is enrolled in Portfolio Margin."""
 
@@ -64,11 +60,8 @@ class Store(Protocol):
 
     address: str
 
-    def transaction(self, *, wait: bool = True) -> AbstractContextManager[Transaction]:
-        """Commit when the block ends, roll back when it raises. Raises `StoreFailed` or `StoreUnknown`.
-
-        Without `wait`, raises `StoreBusy` instead of waiting for somebody else's lock.
-        """
+    def transaction(self) -> AbstractContextManager[Transaction]:
+        """Commit when the block ends, roll back when it raises. Raises `StoreFailed` or `StoreUnknown`."""
         ...
 
     def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:

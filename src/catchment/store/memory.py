@@ -13,7 +13,7 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.signature import ApiKey
-from catchment.store.base import Account, StoreBusy
+from catchment.store.base import Account
 
 
 class MemoryStore:
@@ -33,15 +33,11 @@ class MemoryStore:
         self._fingerprint = ""
 
     @contextmanager
-    def transaction(self, *, wait: bool = True) -> Iterator[_MemoryTransaction]:
-        if not self._lock.acquire(blocking=wait):
-            raise StoreBusy
-        try:
+    def transaction(self) -> Iterator[_MemoryTransaction]:
+        with self._lock:
             transaction = _MemoryTransaction(self)
             yield transaction
             self._commit(transaction.written, transaction.states)
-        finally:
-            self._lock.release()
 
     def _commit(self, written: Sequence[Stored], states: Mapping[AccountId, AccountState]) -> None:
         for stored in written:

@@ -21,14 +21,13 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import Algorithm, ApiKey, Permission
-from catchment.store.base import SCHEMA_VERSION, Account, StoreBusy, StoreFailed, StoreUnknown
+from catchment.store.base import SCHEMA_VERSION, Account, StoreFailed, StoreUnknown
 from catchment.store.statements import SQL, write_rows
 from catchment.store.states import Heads, Kept
 
 OLDEST_SQLITE: Final = (3, 37, 0)
 LOCK_WAIT_S: Final = 10
 """How long a transaction waits for another process's write lock, in seconds."""
-LOCK_POLL_S: Final = 0.001
 MILESTONE_EVERY: Final = 256
 FOLD_EVERY: Final = 8_192
 """Records after which the states written since the last time are folded into their accounts' rows."""
@@ -57,7 +56,6 @@ class SqliteStore:
                 self._refuse_others(plain)  # before anything is changed in a file that may not be ours
             self._writer = self._connect()
             self._make_schema()
-            self._writer.execute("PRAGMA busy_timeout = 0")
         except Refused:
             self._disconnect()
             raise
@@ -69,13 +67,11 @@ class SqliteStore:
             raise Refused(errors.DAMAGED_STORE(error)) from None
 
     @contextmanager
-    def transaction(self, *, wait: bool = True) -> Iterator[_SqliteTransaction]:
+    def transaction(self) -> Iterator[_SqliteTransaction]:
         writer = self._writer
         try:
-            self._begin(writer, wait)
+            writer.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            if not wait and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                raise StoreBusy from error
             raise StoreFailed(str(error)) from error
         try:
             if self._heads.look(writer):
@@ -323,19 +319,6 @@ class SqliteStore:
             raise Refused(errors.NEWER_STORE(version, SCHEMA_VERSION))
         if version < 1:
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, "it is another program's database"))
-
-    @staticmethod
-    def _begin(writer: sqlite3.Connection, wait: bool) -> None:
-        """Take the file's write lock. The writer's connection itself never waits, so that it is told when to."""
-        deadline = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                writer.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if not wait or error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                    raise
-                time.sleep(LOCK_POLL_S)
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:

@@ -1,0 +1,244 @@
+"""The writing itself: commands decided and committed together; and the process of its own that does it for a server.
+
+The process has the store's one writer and nothing else: no network, no key. It takes commands from its standard input,
+a socket, commits all that has come in as one batch, and answers on the same socket in the same order. It ends when the
+socket does, after what it is writing is committed.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import socket
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from catchment import errors
+from catchment.clock import Clock, RealClock
+from catchment.errors import REFUSALS, Rejection
+from catchment.ledger import quota
+from catchment.ledger.balance import AccountId, AccountState
+from catchment.ledger.commands import Command
+from catchment.ledger.journal import Record, Stored
+from catchment.ledger.ledger import apply, decide
+from catchment.ledger.quota import Rules
+from catchment.limits import MAX_FRAME_BYTES
+from catchment.store.base import Store, StoreFailed, StoreUnknown
+from catchment.store.open import open_store
+
+logger = logging.getLogger(__name__)
+
+Asked = tuple[AccountId, Command]
+Answer = Stored | Rejection
+
+YOUNGEST_COLLECTED: Final = 50_000
+"""New objects before the cycle collector looks at them. A command makes dozens and hardly a cycle, so the default of
+700 has it look through everything that is under way several times in every batch."""
+RECEIVED_AT_ONCE: Final = 1 << 20
+_LENGTH: Final = struct.Struct(">I")
+
+
+def write(store: Store, batch: Sequence[Asked], clock: Clock, rules: Rules) -> Sequence[Answer]:
+    """Decide and commit a batch; every command is answered, whatever happens. Never raises."""
+    try:
+        return write_batch(store, batch, clock.now(), rules)
+    except StoreFailed as error:
+        logger.error("a batch of %d was rolled back: %s", len(batch), error)
+        return [errors.STORE_UNAVAILABLE()] * len(batch)
+    except StoreUnknown as error:
+        logger.error("a batch of %d may or may not have been committed: %s", len(batch), error)
+        return [errors.OUTCOME_UNKNOWN()] * len(batch)
+    except Exception:
+        logger.exception("a batch of %d failed", len(batch))
+        return [errors.UNKNOWN()] * len(batch)
+
+
+def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules) -> list[Answer]:
+    """Decide a batch and commit it in one transaction; `now` in milliseconds. An answer for each command, in order.
+
+    A batch in which everything was refused writes nothing. Raises `StoreFailed` or `StoreUnknown` for all of it.
+    """
+    asked = Counter([account for account, _ in batch])
+    with store.transaction() as transaction:
+        states = transaction.load(asked)
+        _refresh_quotas(store, states, batch, asked, now, rules)
+        answers: list[Record | Rejection] = []
+        records: list[Record] = []
+        touched: dict[AccountId, AccountState] = {}
+        for account, command in batch:
+            state = states.get(account)
+            if state is None:
+                answers.append(errors.BAD_ACCOUNT())
+                continue
+            decided = decide(account, state, command, now, rules)
+            if type(decided) is Record:
+                apply(state, decided, rules)
+                records.append(decided)
+                touched[account] = state
+            answers.append(decided)
+        sequences = iter(transaction.append(records, touched) if records else ())
+    return [Stored(next(sequences), answer) if isinstance(answer, Record) else answer for answer in answers]
+
+
+def _refresh_quotas(
+    store: Store,
+    states: dict[AccountId, AccountState],
+    batch: Sequence[Asked],
+    asked: Mapping[AccountId, int],
+    now: int,
+    rules: Rules,
+) -> None:
+    """Count the journal again for each quota whose kept count cannot decide this batch.
+
+    `asked` counts the commands of each account: as many uses as the batch may bring.
+    """
+    for account, command in batch:
+        state = states.get(account)
+        if state is None:
+            continue
+        for rule in rules.quotas(command):
+            time = max(now, state.timestamp)
+            if quota.stale(state, rule, time, asked[account]):
+                state.quotas[rule.name] = store.count_uses(account, rule.triggers, rule.window.start(time))
+
+
+def calm_collector() -> None:
+    """Have the cycle collector look seldom, and never at what was there before; for a process that writes batches."""
+    gc.freeze()
+    gc.set_threshold(YOUNGEST_COLLECTED, 20, 50)
+
+
+# Between a server and its writer's process ---------------------------------------------------------------------------
+
+
+class Order(msgspec.Struct, array_like=True, frozen=True):
+    """What the process is started with."""
+
+    store: str
+    rules: Rules
+    batch: int
+
+
+class SentRecord(msgspec.Struct, array_like=True, tag=0, frozen=True, gc=False):
+    """A stored record as it crosses the socket."""
+
+    sequence: int
+    account: bytes
+    number: int
+    timestamp: int
+    text: bytes
+    digest: bytes
+
+
+class SentRejection(msgspec.Struct, array_like=True, tag=1, frozen=True, gc=False):
+    """A rejection as it crosses the socket: `row` is its place in the table of refusals."""
+
+    row: int
+    details: tuple[str, ...]
+    retry_after: int | None
+
+
+class Frames:
+    """Cuts what a socket gives into frames: a length of four bytes, then as many bytes of MessagePack."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        data = self._rest + data if self._rest else data
+        start, end = 0, len(data)
+        while end - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(data, start)
+            if length > MAX_FRAME_BYTES:
+                raise ValueError(f"a frame of {length} bytes")
+            stop = start + _LENGTH.size + length
+            if stop > end:
+                break
+            yield data[start + _LENGTH.size : stop]
+            start = stop
+        self._rest = data[start:]
+
+
+def frame_asked(batch: Sequence[Asked]) -> bytes:
+    """The bytes that ask for a batch."""
+    body = _ENCODER.encode(batch)
+    return _LENGTH.pack(len(body)) + body
+
+
+def read_asked(frame: bytes) -> list[Asked]:
+    return _ASKED.decode(frame)
+
+
+def frame_answers(answers: Sequence[Answer]) -> bytes:
+    """The bytes that answer, in order."""
+    body = _ENCODER.encode([_crossing(answer) for answer in answers])
+    return _LENGTH.pack(len(body)) + body
+
+
+def read_answers(frame: bytes) -> list[Answer]:
+    return [_crossed(answer) for answer in _ANSWERS.decode(frame)]
+
+
+def _crossing(answer: Answer) -> SentRecord | SentRejection:
+    if isinstance(answer, Rejection):
+        return SentRejection(_ROWS[answer.refusal], answer.details, answer.retry_after)
+    record = answer.record
+    return SentRecord(answer.sequence, record.account, record.number, record.timestamp, record.text, record.digest)
+
+
+def _crossed(answer: SentRecord | SentRejection) -> Answer:
+    if isinstance(answer, SentRejection):
+        return Rejection(REFUSALS[answer.row], answer.details, answer.retry_after)
+    account = AccountId(answer.account)
+    return Stored(answer.sequence, Record(account, answer.number, answer.timestamp, answer.text, answer.digest))
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_ASKED = msgspec.msgpack.Decoder(list[Asked])
+_ANSWERS = msgspec.msgpack.Decoder(list[SentRecord | SentRejection])
+_ROWS = {refusal: row for row, refusal in enumerate(REFUSALS)}
+
+
+# The process ---------------------------------------------------------------------------------------------------------
+
+
+def serve(wire: socket.socket, store: Store, rules: Rules, most: int) -> None:
+    """Write until the socket ends. Whatever came in while a batch was written is the next one, `most` at a time."""
+    clock, frames = RealClock(), Frames()
+    waiting: list[Asked] = []
+    while data := wire.recv(RECEIVED_AT_ONCE):
+        for frame in frames.feed(data):
+            waiting += read_asked(frame)
+        if len(data) == RECEIVED_AT_ONCE:
+            continue
+        while waiting:
+            batch, waiting = waiting[:most], waiting[most:]
+            wire.sendall(frame_answers(write(store, batch, clock, rules)))
+
+
+def main() -> None:
+    """`python -m catchment.writer ORDER`, started by a server with a socket as standard input."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the server stops this process, by ending the socket
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    order = msgspec.json.decode(sys.argv[1], type=Order)
+    store = open_store(order.store)
+    calm_collector()
+    with socket.socket(fileno=sys.stdin.fileno()) as wire:
+        wire.setblocking(True)
+        try:
+            serve(wire, store, order.rules, order.batch)
+        except ConnectionError:
+            logger.error("the server went away")
+        finally:
+            store.close()
+
+
+if __name__ == "__main__":
+    main()
