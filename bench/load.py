@@ -6,20 +6,18 @@ each connection has one request under way. Only the status line and the content 
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import hashlib
 import hmac
 import random
+import select
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import cast
 
 import msgspec
-import uvloop
 
 HOST = "127.0.0.1"
 SECRET = "bench" * 12 + "abcd"
@@ -98,77 +96,77 @@ def requests(work: Work) -> list[bytes]:
     return built
 
 
-class Connection(asyncio.Protocol):
-    """Sends the next request when an answer is whole, until there are none left."""
+class Connection:
+    """One socket with one request under way."""
 
-    def __init__(self, waiting: Iterator[bytes], latencies: list[int], statuses: Counter[str]) -> None:
-        self._waiting = waiting
-        self._latencies = latencies
-        self._statuses = statuses
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection((HOST, port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sent = 0
         self._rest = b""
-        self._sent = 0
-        self._transport: asyncio.Transport | None = None
-        self.finished = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+    def send(self, request: bytes) -> None:
+        """A request is small and nothing else is under way, so the socket takes it whole."""
+        self.sent = time.perf_counter_ns()
+        self.socket.sendall(request)
 
-    def next(self) -> None:
-        """Send one more request, or end."""
-        assert self._transport is not None
-        request = next(self._waiting, None)
-        if request is None:
-            self._transport.close()
-            self.finished.set_result(None)
-            return
-        self._sent = time.perf_counter_ns()
-        self._transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
+    def receive(self) -> str | None:
+        """The status of an answer that is whole now; None while it is not. Empty when the server closed."""
+        data = self.socket.recv(65_536)
+        if not data:
+            return ""
         if self._rest:
             data = self._rest + data
         end = data.find(_END)
-        if end < 0:
-            self._rest = data
-            return
         head = data[:end].lower()
         at = head.find(_LENGTH) + len(_LENGTH)
         stop = head.find(b"\r", at)
-        if len(data) < end + len(_END) + int(head[at : stop if stop > 0 else end]):
+        if end < 0 or len(data) < end + len(_END) + int(head[at : stop if stop > 0 else end]):
             self._rest = data
-            return
-        self._latencies.append(time.perf_counter_ns() - self._sent)
-        self._statuses[head[9:12].decode()] += 1
+            return None
         self._rest = b""
-        self.next()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.finished.done():
-            self._statuses["lost"] += 1
-            self.finished.set_result(None)
+        return head[9:12].decode()
 
 
-async def _spend(work: Work) -> None:
+def spend(work: Work) -> Tally:
+    """Send everything, each connection its next request once it has the answer to the last one."""
     built = requests(work)
     waiting = iter(built)
     latencies: list[int] = []
     statuses: Counter[str] = Counter()
-    loop = asyncio.get_running_loop()
-    connections = []
+    poll = select.poll()
+    connections: dict[int, Connection] = {}
     for _ in range(work.connections):
-        _, made = await loop.create_connection(lambda: Connection(waiting, latencies, statuses), HOST, work.port)
-        connections.append(made)
+        made = Connection(work.port)
+        connections[made.socket.fileno()] = made
+        poll.register(made.socket, select.POLLIN)
     gc.disable()
     started = time.perf_counter()
-    for made in connections:
-        made.next()
-    await asyncio.gather(*(made.finished for made in connections))
+    for made, request in zip(connections.values(), waiting, strict=False):
+        made.send(request)
+    under_way = min(len(connections), len(built))
+    while under_way:
+        for number, _ in poll.poll():
+            made = connections[number]
+            status = made.receive()
+            if status is None:
+                continue
+            latencies.append(time.perf_counter_ns() - made.sent)
+            statuses[status or "lost"] += 1
+            following = next(waiting, None) if status else None
+            if following is None:
+                poll.unregister(number)
+                under_way -= 1
+            else:
+                made.send(following)
     seconds = time.perf_counter() - started
+    for made in connections.values():
+        made.socket.close()
     latencies.sort()
     p50, p99 = (latencies[int((len(latencies) - 1) * share)] / 1e6 for share in (0.5, 0.99))
-    sys.stdout.buffer.write(msgspec.json.encode(Tally(seconds, dict(statuses), p50, p99)))
+    return Tally(seconds, dict(statuses), p50, p99)
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_spend(msgspec.json.decode(sys.stdin.buffer.read(), type=Work)))
+    tally = spend(msgspec.json.decode(sys.stdin.buffer.read(), type=Work))
+    sys.stdout.buffer.write(msgspec.json.encode(tally))

@@ -23,6 +23,8 @@ GRACE_S: Final = 10
 """How long open requests may take once the server was told to stop, in seconds."""
 KEEP_ALIVE_S: Final = 60
 """How long a connection may be idle between two requests, in seconds."""
+LINGER_S: Final = 1
+"""How long a refused connection may go on sending before it is closed, in seconds."""
 PORTS_TRIED: Final = 100
 
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 \r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -99,6 +101,7 @@ class _Protocol(HttpToolsProtocol):
     bytes and in time."""
 
     _in_head = True
+    _refused = False
     _head_bytes = 0
     _began = 0.0
     _patience: asyncio.TimerHandle | None = None
@@ -114,11 +117,21 @@ class _Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_HEAD_TOO_LARGE)
-            self.transport.close()
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        """Answer, then read on for a while and drop it: a connection closed with bytes unread is reset, and the answer
+        with it."""
+        self._refused = True
+        self.transport.write(_HEAD_TOO_LARGE)
+        self.transport.flush()  # type: ignore[attr-defined]
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_S, self.transport.close)
 
     def on_message_begin(self) -> None:
         """Count from here; where in the chunk the head began is not known, so that one chunk is not counted."""
