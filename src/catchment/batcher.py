@@ -168,12 +168,16 @@ class ProcessBatcher(Batcher):
     async def _start(self) -> asyncio.Future[None]:
         """Start the process; the future is done when its socket ends."""
         mine, its = socket.socketpair()
-        with its:
-            command = [sys.executable, "-m", writer.__name__, msgspec.json.encode(self._order).decode()]
-            self._process = subprocess.Popen(command, stdin=its.fileno())  # noqa: S603 - ourselves, once more
         mine.setblocking(False)
         wire = _Wire(self._came, self._loop.create_future())
-        transport, _ = await self._loop.create_connection(lambda: wire, sock=mine)
+        try:
+            with its:
+                command = [sys.executable, "-m", writer.__name__, msgspec.json.encode(self._order).decode()]
+                self._process = subprocess.Popen(command, stdin=its.fileno())  # noqa: S603 - ourselves, once more
+            transport, _ = await self._loop.create_connection(lambda: wire, sock=mine)
+        except BaseException:  # or closed meanwhile: a process that was started must see its socket end
+            mine.close()
+            raise
         self._wire = cast(asyncio.WriteTransport, transport)
         return wire.ended
 

@@ -8,6 +8,7 @@ A commit appends states to the table `recent`, one page after the other; every f
 from __future__ import annotations
 
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -80,17 +81,18 @@ class Kept:
     appends. Who takes one out owns it: it is put back only by the commit that changed it."""
 
     def __init__(self) -> None:
-        self._states: dict[AccountId, tuple[AccountState, int]] = {}
+        # Not a plain dict, whose first item is found by stepping over all that were taken before it.
+        self._states: OrderedDict[AccountId, tuple[AccountState, int]] = OrderedDict()
 
     def take(self, account: AccountId) -> tuple[AccountState, int] | None:
-        return self._states.pop(account, None)
+        return self._states.pop(account) if account in self._states else None
 
     def put(self, states: Mapping[AccountId, AccountState], heads: Mapping[AccountId, int]) -> None:
         kept = self._states
         for account, state in states.items():
             kept[account] = (state, heads[account])
         while len(kept) > STATES_KEPT:
-            del kept[next(iter(kept))]
+            kept.popitem(last=False)
 
     def forget(self) -> None:
         self._states.clear()
