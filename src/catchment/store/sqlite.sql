@@ -10,10 +10,10 @@
 -- What stands before "times" is repeated, so that one step serves many rows: at every step the driver gives up the
 -- interpreter's lock, and a writer that takes a step for each row waits for the event loop as often.
 
--- Pages are small, because a collection of a scattered account writes a whole page of its own to the log.
+-- Pages are small, because folding the states of scattered accounts writes a whole page for each.
 
 -- name: pragmas
-PRAGMA page_size = 4096;
+PRAGMA page_size = 2048;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 16384;
