@@ -4,10 +4,13 @@ import asyncio
 import os
 import random
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from catchment import batcher, errors, writer
@@ -22,6 +25,7 @@ from catchment.ledger.quota import Rules
 from catchment.limits import MAX_FRAME_BYTES
 from catchment.store.base import Account
 from catchment.store.memory import MemoryStore
+from catchment.store.sqlite import SqliteStore
 from catchment.venue import Venue
 from catchment.wallet import Wallet
 from catchment.writer import Answer, Asked, Frames, frame_answers, frame_asked, read_answers, read_asked, write_batch
@@ -248,8 +252,8 @@ def test_who_writes_on_a_thread(file: Path, store: str, chosen: str, clock: Froz
     asyncio.run(play())
 
 
-def test_the_process_outlives_its_server_only_for_what_it_was_given(file: Path) -> None:
-    """Signals of a terminal reach both: the server ends the process, by ending its socket."""
+def test_signals_of_a_terminal_do_not_end_the_process(file: Path) -> None:
+    """They reach both: the server acts on them, and ends the process by ending its socket."""
 
     async def scene(venue: Venue, alice: AccountId) -> None:
         pid = await pid_of(venue)
@@ -260,4 +264,27 @@ def test_the_process_outlives_its_server_only_for_what_it_was_given(file: Path) 
         assert await pid_of(venue) == pid
 
     run(file, scene)
-    assert writer.__name__ == "catchment.writer", "the module the process is started with"
+
+
+def test_nothing_but_a_command_that_cannot_be_written_down(file: Path) -> None:
+    """Answered, and nobody waits for it when the venue closes."""
+
+    async def scene(venue: Venue, alice: AccountId) -> None:
+        await pid_of(venue)
+        assert names([await venue.submit(alice, Deposit("\ud800", 1))]) == ["INVALID_PARAMETER"]
+
+    run(file, scene)
+
+
+def test_a_process_whose_server_is_gone_commits_what_it_was_given_and_ends(file: Path) -> None:
+    store = SqliteStore(file)
+    (alice,) = enrol(store, 1)
+    mine, its = socket.socketpair()
+    order = msgspec.json.encode(writer.Order(f"sqlite:///{file}", Rules(), 1_000)).decode()
+    with its:
+        process = subprocess.Popen([sys.executable, "-m", writer.__name__, order], stdin=its.fileno())
+    with mine:
+        mine.sendall(frame_asked([(alice, FIVE)] * 3))
+    assert process.wait(20) == 0
+    assert [stored.record.command for stored in store.tail(0, 10)] == [FIVE] * 3
+    store.close()

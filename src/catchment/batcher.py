@@ -39,10 +39,9 @@ Waiting = tuple[AccountId, Command, "asyncio.Future[Answer]"]
 class Batcher:
     """The queue. Made, used and closed on one event loop; what writes is told by the two classes below."""
 
-    def __init__(self, *, queue: int, batch: int, landed: Callable[[int], None]) -> None:
-        """`queue` and `batch` are numbers of commands; `landed` is called on the loop with the newest sequence."""
+    def __init__(self, *, queue: int, landed: Callable[[int], None]) -> None:
+        """`queue` is a number of commands; `landed` is called on the loop with the newest sequence."""
         self._queue_limit = queue
-        self._batch_limit = batch
         self._landed = landed
         self._waiting: list[Waiting] = []
         self._loop = asyncio.get_running_loop()
@@ -101,7 +100,9 @@ class ThreadBatcher(Batcher):
     def __init__(
         self, store: Store, clock: Clock, rules: Rules, *, queue: int, batch: int, landed: Callable[[int], None]
     ) -> None:
-        super().__init__(queue=queue, batch=batch, landed=landed)
+        """`batch` is the number of commands committed together at most."""
+        super().__init__(queue=queue, landed=landed)
+        self._batch_limit = batch
         self._store = store
         self._clock = clock
         self._rules = rules
@@ -134,7 +135,7 @@ class ProcessBatcher(Batcher):
     process commits together what came in while it wrote."""
 
     def __init__(self, order: Order, *, queue: int, landed: Callable[[int], None]) -> None:
-        super().__init__(queue=queue, batch=order.batch, landed=landed)
+        super().__init__(queue=queue, landed=landed)
         self._order = order
         self._under_way: deque[asyncio.Future[Answer]] = deque()
         self._process: subprocess.Popen[bytes] | None = None
@@ -192,13 +193,14 @@ class ProcessBatcher(Batcher):
     def _hand_over(self) -> None:
         if self._wire is None:
             return  # the process is being started, and takes over what waits
-        batch = self._waiting
-        self._waiting = []
+        batch, self._waiting = self._waiting, []
         self._busy = False
         try:
             frame = writer.frame_asked([(account, command) for account, command, _ in batch])
         except (UnicodeEncodeError, OverflowError):
             batch = self._crossable(batch)
+            if not batch and not self._held():
+                self._rest()
             frame = writer.frame_asked([(account, command) for account, command, _ in batch])
         self._under_way += [future for _, _, future in batch]
         self._wire.write(frame)

@@ -138,10 +138,10 @@ class Venue:
         self.prices = _prices(settings)
         self._store = store
         self._vault = vault
-        self._batcher = self._make_batcher(apart)
         self._readers = ThreadPoolExecutor(READERS, "catchment-reader")
         self._holders: OrderedDict[str, Holder | None] = OrderedDict()
         self._keys_version = store.keys_version()
+        self._batcher = self._make_batcher(apart)
         self._keys_watch = asyncio.create_task(self._watch_keys())
         self.newest = 0
 
@@ -406,13 +406,13 @@ class Venue:
         found = self._store.account(account)
         return None if found is None else found.portfolio_margin
 
+    # Inside --------------------------------------------------------------------------------------------------------
+
     def _make_batcher(self, apart: bool) -> Batcher:
         queue, batch = self.settings.queue, self.settings.batch
         if apart:
             return ProcessBatcher(Order(self.settings.store, self.rules, batch), queue=queue, landed=self._landed)
         return ThreadBatcher(self._store, self.clock, self.rules, queue=queue, batch=batch, landed=self._landed)
-
-    # Inside --------------------------------------------------------------------------------------------------------
 
     def _landed(self, newest: int) -> None:
         """The newest sequence this process committed: what a subscriber's cursor will be woken by."""

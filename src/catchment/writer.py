@@ -109,7 +109,7 @@ def _refresh_quotas(
 
 
 def calm_collector() -> None:
-    """Have the cycle collector look seldom, and never at what was there before; for a process that writes batches."""
+    """Have the cycle collector look seldom, and never at what was there before; for a process under load."""
     gc.freeze()
     gc.set_threshold(YOUNGEST_COLLECTED, 20, 50)
 
@@ -215,8 +215,6 @@ def serve(wire: socket.socket, store: Store, rules: Rules, most: int) -> None:
     while data := wire.recv(RECEIVED_AT_ONCE):
         for frame in frames.feed(data):
             waiting += read_asked(frame)
-        if len(data) == RECEIVED_AT_ONCE:
-            continue
         while waiting:
             batch, waiting = waiting[:most], waiting[most:]
             wire.sendall(frame_answers(write(store, batch, clock, rules)))
