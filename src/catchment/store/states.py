@@ -8,7 +8,6 @@ A commit appends states to the table `recent`, one page after the other; every f
 from __future__ import annotations
 
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -16,7 +15,7 @@ from catchment.ledger.balance import AccountId, AccountState
 from catchment.store.statements import SQL, read_rows
 
 STATES_KEPT: Final = 16_384
-"""Accounts whose state the writer keeps in memory, about 2 KiB each; the one written longest ago is forgotten first."""
+"""Accounts whose state the writer keeps in memory, about 2 KiB each; those written longest ago are forgotten first."""
 
 Row = tuple[AccountId, int, str]
 """Account, sequence of its newest record (its head), state as text."""
@@ -81,18 +80,21 @@ class Kept:
     appends. Who takes one out owns it: it is put back only by the commit that changed it."""
 
     def __init__(self) -> None:
-        # Not a plain dict, whose first item is found by stepping over all that were taken before it.
-        self._states: OrderedDict[AccountId, tuple[AccountState, int]] = OrderedDict()
+        # One is filled, then the other is forgotten whole: cheaper than to know the age of each.
+        self._young: dict[AccountId, tuple[AccountState, int]] = {}
+        self._old: dict[AccountId, tuple[AccountState, int]] = {}
 
     def take(self, account: AccountId) -> tuple[AccountState, int] | None:
-        return self._states.pop(account) if account in self._states else None
+        young, old = self._young.pop(account, None), self._old.pop(account, None)
+        return young or old
 
     def put(self, states: Mapping[AccountId, AccountState], heads: Mapping[AccountId, int]) -> None:
-        kept = self._states
+        if len(self._young) >= STATES_KEPT // 2:
+            self._old, self._young = self._young, {}
+        young = self._young
         for account, state in states.items():
-            kept[account] = (state, heads[account])
-        while len(kept) > STATES_KEPT:
-            kept.popitem(last=False)
+            young[account] = (state, heads[account])
 
     def forget(self) -> None:
-        self._states.clear()
+        self._young.clear()
+        self._old.clear()
