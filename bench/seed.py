@@ -1,7 +1,8 @@
 """Stores for the bench, written fast: accounts, keys and journals straight into the tables, funds through the writer.
 
 What is written straight is what the venue would have written for accounts and keys. A bulk journal is only as true as
-speed needs: sequences, numbers, links and heads are consistent, digests are not; such a store is never verified.
+speed needs: sequences, numbers, links and heads are consistent, digests and checksums are not; such a store is never
+verified.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from catchment.ledger.commands import Adjustment, AutoCollection, Reason, Trigge
 from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
 from catchment.store.sqlite import MILESTONE_EVERY, SqliteStore
-from catchment.store.statements import SQL
+from catchment.store.statements import SQL, checksum
 from catchment.venue import Venue
 from catchment.wallet import FUTURES, Wallet
 from catchment.writer import Asked
@@ -35,14 +36,14 @@ FUNDS = {
 AT_ONCE = 5_000
 
 _JOURNAL = """
-    INSERT INTO journal (sequence, account, number, timestamp, previous, body, digest)
+    INSERT INTO journal (sequence, account, number, timestamp, previous, body, digest, checksum)
     SELECT turn.number * :accounts + of.number + 1, of.id, turn.number + 1, :made + turn.number,
-        CASE turn.number WHEN 0 THEN 0 ELSE (turn.number - 1) * :accounts + of.number + 1 END, :body, :digest
+        CASE turn.number WHEN 0 THEN 0 ELSE (turn.number - 1) * :accounts + of.number + 1 END, :body, :digest, 0
     FROM turn CROSS JOIN number_of AS of
 """
 _MILESTONES = """
-    INSERT INTO milestone (account, number, timestamp, sequence)
-    SELECT of.id, turn.number + 1, :made + turn.number, turn.number * :accounts + of.number + 1
+    INSERT INTO milestone (account, number, timestamp, sequence, checksum)
+    SELECT of.id, turn.number + 1, :made + turn.number, turn.number * :accounts + of.number + 1, 0
     FROM number_of AS of CROSS JOIN turn WHERE (turn.number + 1) % :every = 0
 """
 _HEADS = """
@@ -50,6 +51,7 @@ _HEADS = """
         state = json_set(state, '$[1]', :each, '$[2]', :timestamp)
     FROM number_of AS of WHERE of.id = holding.account
 """
+_CHECKSUMS = "UPDATE holding SET checksum = checksum(account, head, state)"
 
 Item = TypeVar("Item")
 
@@ -79,8 +81,10 @@ def add_accounts(path: Path, count: int, *, funded: bool = False) -> None:
     text = encode_state(funded_state() if funded else AccountState())
     with closing(_unsafe(path)) as connection:
         connection.execute("BEGIN")
-        connection.executemany(SQL["add_account"], ((account_id(n), f"bench-{n}", True, MADE_MS) for n in range(count)))
-        connection.executemany(SQL["add_state"], ((account_id(n), text) for n in range(count)))
+        made = ((account_id(n), f"bench-{n}", 1, MADE_MS) for n in range(count))
+        connection.executemany(SQL["add_account"], ((*row, checksum(*row)) for row in made))
+        held = ((account_id(n), 0, text) for n in range(count))
+        connection.executemany(SQL["add_state"], ((*row, checksum(*row)) for row in held))
         connection.execute("COMMIT")
 
 
@@ -92,7 +96,8 @@ async def add_keys(venue: Venue, path: Path, count: int) -> None:
         if row is None:
             raise RuntimeError(f"the first key was not made: {made}")
         connection.execute("BEGIN")
-        connection.executemany(SQL["add_key"], ((account_id(n), api_key(n), *row[2:]) for n in range(1, count)))
+        others = ((account_id(n), api_key(n), *row[2:-1]) for n in range(1, count))
+        connection.executemany(SQL["add_key"], ((*other, checksum(*other)) for other in others))
         connection.execute(SQL["bump_keys_version"])
         connection.execute("COMMIT")
 
@@ -120,6 +125,7 @@ def add_history(path: Path, accounts: int, each: int) -> None:
         connection.execute(_JOURNAL, names | {"digest": bytes(32)})
         connection.execute(_MILESTONES, names)
         connection.execute(_HEADS, names | {"timestamp": MADE_MS + each})
+        connection.execute(_CHECKSUMS)
         connection.execute("COMMIT")
 
 
@@ -144,6 +150,7 @@ def funded_state() -> AccountState:
 def _unsafe(path: Path) -> sqlite3.Connection:
     """A connection that waits for no disk: what it writes is prepared, not measured."""
     connection = sqlite3.connect(path, isolation_level=None)
+    connection.create_function("checksum", -1, checksum, deterministic=True)
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -262144")
     return connection

@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catchment import writer
 from catchment.batcher import ThreadBatcher
 from catchment.clock import FrozenClock
 from catchment.errors import Rejection
@@ -16,8 +19,9 @@ from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import AutoCollection, Command, Deposit, Trigger, Withdrawal
 from catchment.ledger.journal import Stored
 from catchment.ledger.quota import Rules
-from catchment.store.base import StoreFailed, StoreUnknown
+from catchment.store.base import StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.memory import MemoryStore
+from catchment.store.sqlite import SqliteStore
 from catchment.writer import Answer, write_batch
 from tests.store.books import enrol
 
@@ -325,6 +329,22 @@ def test_a_failed_batch_uses_no_quota() -> None:
         assert names(await room.ask(*[AutoCollection(Trigger.BUTTON)] * 11)) == ["done"] * 10 + ["COLLECTION_QUOTA"]
 
     run(scene, batch=11)
+
+
+def test_a_damaged_state_is_refused_and_its_neighbours_are_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SqliteStore(tmp_path / "store.db")
+    alice, bob, carol = enrol(store, 1, 2, 3)
+    with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
+        connection.execute("UPDATE holding SET state = replace(state, 'true', 'false') WHERE account = ?", [bob])
+    asked: list[tuple[AccountId, Command]] = [(carol, FIVE), (bob, FIVE), (alice, FIVE), (bob, FIVE), (carol, FIVE)]
+    answers = names(list(writer.write(store, asked, FrozenClock(7), Rules())))
+    assert answers == ["done", "STORE_UNAVAILABLE", "done", "STORE_UNAVAILABLE", "done"]
+    assert f"account {bob.hex()} cannot be served" in caplog.text
+    with pytest.raises(StoreDamaged):
+        store.load([bob])
+    store.close()
 
 
 def test_write_batch_answers_each_command_in_order() -> None:

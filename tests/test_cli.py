@@ -46,6 +46,7 @@ from catchment.store.base import StoreFailed
 from catchment.store.sqlite import SqliteStore
 from catchment.venue import Venue
 from catchment.wallet import Wallet
+from tests.store.books import tamper
 
 Result = TypeVar("Result")
 PATIENCE_S = 30
@@ -681,12 +682,10 @@ def test_verify_names_every_invariant(alice: Terminal) -> None:
         ("update journal set body = replace(body, '100010000000', '100010000001') where sequence = 1", 2),
         ("update journal set timestamp = 1 where sequence = 3", 3),
         ("update recent set state = replace(state, '50000000', '50000001')", 9),
-        ("delete from journal where sequence = 4", 12),
     ],
 )
 def test_verify_says_where_a_tampered_store_breaks(alice: Terminal, tmp_path: Path, change: str, broken: int) -> None:
-    with closing(sqlite3.connect(tmp_path / "venue.db")) as connection, connection:
-        connection.execute(change)
+    tamper(tmp_path / "venue.db", change)
     found = alice.json("verify", code=1)
     assert not found["ok"]
     assert broken in {finding["invariant"] for finding in found["findings"]}
@@ -696,12 +695,33 @@ def test_verify_says_where_a_tampered_store_breaks(alice: Terminal, tmp_path: Pa
     assert re.search(rf"^invariant {broken}: account {account}, number \d", text, re.MULTILINE)
 
 
-def test_verify_of_what_cannot_be_read(alice: Terminal, tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "venue.db")) as connection, connection:
-        connection.execute("update journal set body = '{' where sequence = 3")
-    assert alice("verify", code=1).startswith("BROKEN  a record or a state cannot be read")
+@pytest.mark.parametrize(
+    ("change", "checksums_fit", "why"),
+    [
+        (
+            "update journal set timestamp = timestamp + 1 where sequence = 3",
+            False,
+            "row of 3 does not fit its checksum",
+        ),
+        ("update journal set body = '{' where sequence = 3", True, "truncated"),
+        ("update recent set state = replace(state, '5', '6')", False, "does not fit its checksum"),
+        ("delete from journal where sequence = 4", True, "records are missing between 0 and 5"),
+    ],
+)
+def test_verify_of_what_cannot_be_read(
+    alice: Terminal, tmp_path: Path, change: str, checksums_fit: bool, why: str
+) -> None:
+    if checksums_fit:
+        tamper(tmp_path / "venue.db", change)
+    else:
+        with closing(sqlite3.connect(tmp_path / "venue.db")) as connection, connection:
+            connection.execute(change)
+    told = alice("verify", code=1)
+    assert told.startswith("BROKEN  a record or a state cannot be read")
+    assert why in told
     assert not alice.json("verify", code=1)["ok"]
-    assert "(DAMAGED_STORE, -90006)" in alice("export", "--format", "jsonl", "--output", str(tmp_path / "x"), code=5)
+    spoilt = ["export", "--format", "jsonl", "--output", str(tmp_path / "x")] if "journal" in change else ["balance"]
+    assert "(DAMAGED_STORE, -90006)" in alice(*spoilt, *(["alice"] if spoilt == ["balance"] else []), code=5)
 
 
 # The contract ---------------------------------------------------------------------------------------------------------

@@ -32,12 +32,11 @@ from catchment.ledger.quota import DAY_MS, HOUR_MS
 from catchment.signature import Algorithm, Permission, sign_hmac
 from catchment.store.base import Account
 from catchment.store.memory import MemoryStore
-from catchment.store.sqlite import SqliteStore
 from catchment.vault import MASTER_KEY_VARIABLE
 from catchment.venue import Holder, NewKey, Preview, Venue
 from catchment.wallet import Place, Wallet
 from catchment.writer import Answer
-from tests.store.books import write
+from tests.store.books import tamper, write
 
 AUTO = AutoCollection(Trigger.API)
 
@@ -744,10 +743,11 @@ def test_verify_finds_what_was_changed_in_the_file(file: str, tmp_path: Path) ->
         assert {finding.sequence for finding in found if finding.invariant == 2} == {2}
 
     run(file, fill)
-    store = SqliteStore(tmp_path / "store.db")
-    store._writer.execute("UPDATE journal SET body = replace(body, 'REALIZED_PNL', 'FUNDING_FEE')")
-    store._writer.execute("UPDATE recent SET state = replace(state, '[0,0,107,', '[0,0,108,')")
-    store.close()
+    tamper(
+        tmp_path / "store.db",
+        "UPDATE journal SET body = replace(body, 'REALIZED_PNL', 'FUNDING_FEE')",
+        "UPDATE recent SET state = replace(state, '[0,0,107,', '[0,0,108,')",
+    )
     run(file, verify)
 
 

@@ -29,7 +29,7 @@ from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
 from catchment.ledger.quota import Rules
 from catchment.limits import MAX_FRAME_BYTES
-from catchment.store.base import Store, StoreFailed, StoreUnknown
+from catchment.store.base import Store, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.open import open_store
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,12 @@ def write(store: Store, batch: Sequence[Asked], clock: Clock, rules: Rules) -> S
     """Decide and commit a batch; every command is answered, whatever happens. Never raises."""
     try:
         return write_batch(store, batch, clock.now(), rules)
+    except StoreDamaged as error:
+        if len(batch) > 1:  # one account's damage is not the others'
+            half = len(batch) // 2
+            return [*write(store, batch[:half], clock, rules), *write(store, batch[half:], clock, rules)]
+        logger.error("account %s cannot be served: %s", batch[0][0].hex(), error)
+        return [errors.STORE_UNAVAILABLE()]
     except StoreFailed as error:
         logger.error("a batch of %d was rolled back: %s", len(batch), error)
         return [errors.STORE_UNAVAILABLE()] * len(batch)

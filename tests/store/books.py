@@ -1,6 +1,9 @@
-"""Writes to a store the way the venue does, without the venue: load, decide, apply, append."""
+"""Writes to a store the way the venue does, without the venue: load, decide, apply, append. And tampers with one."""
 
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
 
 from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import Command
@@ -8,6 +11,7 @@ from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
 from catchment.ledger.quota import Rules
 from catchment.store.base import Account, Store
+from catchment.store.statements import SQL, checksum
 
 NO_LIMITS = Rules(api_per_hour=2**50, button_per_day=2**50)
 """The stores know no quota, so nothing here is refused for one."""
@@ -53,3 +57,14 @@ def newest(store: Store, account: AccountId, limit: int = 10_000) -> list[Stored
 def oldest(store: Store, account: AccountId, limit: int = 10_000) -> list[Stored]:
     """An account's history, the first record first."""
     return store.history(account, **ALL, below=0, limit=limit, newest_first=False)
+
+
+def tamper(path: Path, *changes: str) -> None:
+    """Change a store's file as somebody would who knows its checksums: they are made to fit again."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.create_function("checksum", -1, checksum)
+        for change in changes:
+            connection.execute(change)
+        for statement in SQL["upgrade_3"].split(";"):
+            if "UPDATE" in statement:
+                connection.execute(statement)

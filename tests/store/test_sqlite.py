@@ -9,21 +9,22 @@ import sys
 import threading
 import time
 import warnings
+from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from catchment.errors import Refused
-from catchment.ledger.balance import AccountState, QuotaUse
+from catchment.ledger.balance import AccountId, AccountState, QuotaUse
 from catchment.ledger.commands import AutoCollection, Deposit, Trigger
-from catchment.signature import Algorithm, ApiKey
+from catchment.signature import Algorithm, ApiKey, Permission
 from catchment.store import sqlite as engine
 from catchment.store import states
 from catchment.store.base import SCHEMA_VERSION, Account, StoreFailed, StoreUnknown
 from catchment.store.sqlite import SqliteStore
 from catchment.store.statements import SQL
-from tests.store.books import ALL, FIRST, account_id, enrol, newest, write
+from tests.store.books import ALL, FIRST, account_id, enrol, newest, oldest, write
 
 
 def refusal_of(path: Path) -> str:
@@ -58,7 +59,9 @@ def test_reopening_keeps_everything(tmp_path: Path) -> None:
     store.fingerprint("print")
     version, states = store.keys_version(), store.load([alice])
     store.close()
-    assert [file.name for file in tmp_path.iterdir()] == ["store.db"], "closing folds the log into the file"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["store.db", "store.db-mark"], (
+        "closing folds the log into the file"
+    )
 
     store = SqliteStore(path)
     assert store.load([alice]) == states
@@ -189,6 +192,8 @@ def test_a_store_of_the_first_schema_is_upgraded(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(SQL["fold"])
         connection.execute("DROP TABLE recent")
+        for table in ("account", "api_key", "asset", "holding", "journal", "milestone"):
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
         connection.execute(SQL["set_schema_version"], {"version": 1})
     upgraded = SqliteStore(path)
     assert upgraded.load([account_id(1), account_id(2)]) == states_before
@@ -251,6 +256,109 @@ def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:
     full_store(path)
     path.write_bytes(path.read_bytes()[:5000])
     assert refusal_of(path) == "DAMAGED_STORE"
+
+
+def test_a_log_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    """Wherever it is cut: what is left is a store in which everything fits, some commits ago."""
+    path = tmp_path / "store.db"
+    log = tmp_path / "store.db-wal"
+    store = SqliteStore(path)
+    (alice,) = enrol(store, 1)
+    for _ in range(20):
+        write(store, [(alice, Deposit("USDT", 1))])
+    whole = {file: file.read_bytes() for file in (path, log, tmp_path / "store.db-mark")}
+    copies = []
+    for share in range(10):
+        folder = tmp_path / str(share)
+        folder.mkdir()
+        for file, content in whole.items():
+            cut = len(content) * share // 10 if file == log else len(content)
+            (folder / file.name).write_bytes(content[:cut])
+        copies.append(refusal_of(folder / "store.db"))
+    assert set(copies) == {"DAMAGED_STORE"}
+    store.close()
+
+
+def test_who_puts_an_older_copy_back_says_so(tmp_path: Path) -> None:
+    path, mark = tmp_path / "store.db", tmp_path / "store.db-mark"
+    full_store(path)
+    older = path.read_bytes()
+    store = SqliteStore(path)
+    write(store, [(account_id(1), Deposit("USDT", 1))])
+    length = len(store.tail(0, 10_000))
+    store.close()
+    path.write_bytes(older)
+    with pytest.raises(Refused, match=rf"ends at record {length - 1}, but record {length} was .* remove {mark}"):
+        SqliteStore(path)
+    mark.unlink()
+    SqliteStore(path).close()
+
+
+def test_a_removed_file_is_a_new_store(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    full_store(path)
+    path.unlink()
+    store = SqliteStore(path)
+    assert store.tail(0, 1) == []
+    store.close()
+
+
+@pytest.mark.parametrize("mark", [b"", b"nonsense", b"00000000000000009999 00000000\n", b"\xff" * 64])
+def test_a_mark_that_cannot_be_trusted_says_nothing(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "store.db"
+    full_store(path)
+    (tmp_path / "store.db-mark").write_bytes(mark)
+    store = SqliteStore(path)
+    write(store, [(account_id(1), Deposit("USDT", 1))])
+    store.close()
+    assert int((tmp_path / "store.db-mark").read_bytes().split()[0]) > 1
+
+
+def test_no_flipped_bit_is_served(tmp_path: Path) -> None:
+    """One bit of the file is flipped at a time. What a store then gives is what was written, or a refusal."""
+    path = tmp_path / "store.db"
+    full_store(path)
+    store = SqliteStore(path)
+    ids = [account_id(1), account_id(2)]
+    store.add_assets({"USDT": 8, "BTC": 8})
+    store.add_key(ApiKey("key", ids[0], Algorithm.HMAC, b"sealed", frozenset(Permission), ("10.0.0.0/8",), FIRST))
+    truth = readings(store, ids)
+    store.close()
+    content = path.read_bytes()
+    chance = random.Random(7)
+    outcomes: Counter[str] = Counter()
+    for _ in range(400):
+        place, bit = chance.randrange(len(content)), chance.randrange(8)
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+        outcomes[outcome(path, ids, truth)] += 1
+    assert outcomes.keys() == {"as it was", "refused"}
+
+
+def readings(store: SqliteStore, ids: list[AccountId]) -> list[object]:
+    """All that a store serves: accounts, keys, states, histories, the whole journal."""
+    return [
+        store.add_assets({}),
+        [store.account(account) for account in ids],
+        [store.keys(account) for account in ids],
+        store.load(ids),
+        [newest(store, account) for account in ids],
+        [oldest(store, account) for account in ids],
+        store.tail(0, 10_000),
+        store.accounts(None, 10),
+    ]
+
+
+def outcome(path: Path, ids: list[AccountId], truth: list[object]) -> str:
+    try:
+        store = SqliteStore(path)
+    except Refused:
+        return "refused"
+    try:
+        return "as it was" if readings(store, ids) == truth else "something else"
+    except (StoreFailed, sqlite3.Error, UnicodeDecodeError):
+        return "refused"
+    finally:
+        store.close()
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def _in_words(error: Exception, address: str) -> tuple[str, int, str, Exit]:
     import msgspec
 
     from catchment import errors
-    from catchment.store.base import StoreFailed, StoreUnknown
+    from catchment.store.base import StoreDamaged, StoreFailed, StoreUnknown
     from catchment.store.open import default_path
 
     rejection: Rejection
@@ -166,10 +166,10 @@ def _in_words(error: Exception, address: str) -> tuple[str, int, str, Exit]:
             pass
         case StoreUnknown():
             rejection = errors.OUTCOME_UNKNOWN()
+        case StoreDamaged() | msgspec.DecodeError():
+            rejection = errors.DAMAGED_STORE(error)
         case StoreFailed() | sqlite3.Error():
             rejection = errors.BAD_STORE_ADDRESS(address or default_path(), error)
-        case msgspec.DecodeError():
-            rejection = errors.DAMAGED_STORE(error)
         case _:
             sentence = f"unexpected {type(error).__name__}: {error}; {DEBUG_VARIABLE}=1 shows where"
             return errors.UNKNOWN.name, errors.UNKNOWN.code, sentence, Exit.UNKNOWN

@@ -277,9 +277,11 @@ def verify(desk: Desk) -> None:
 
     import msgspec
 
+    from catchment.store.base import StoreDamaged
+
     try:
         verdict, assets = desk.run(work)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, StoreDamaged) as error:
         _tell_unreadable(desk, seen[0], str(error))
         click.get_current_context().exit(Exit.CHECK_FAILED)
     desk.answer(_verdict_document(verdict, assets), lambda: _print_verdict(verdict, assets))

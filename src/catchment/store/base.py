@@ -17,11 +17,15 @@ from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.signature import ApiKey
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 class StoreFailed(Exception):  # noqa: N818 - what happened, in the words of the three outcomes
     """The engine could not do it and nothing happened."""
+
+
+class StoreDamaged(StoreFailed):
+    """What the engine gave back is not what was written."""
 
 
 class StoreUnknown(Exception):  # noqa: N818 - what happened, in the words of the three outcomes

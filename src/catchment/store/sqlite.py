@@ -14,6 +14,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
+
+import msgspec
 
 from catchment import errors
 from catchment.errors import Refused
@@ -21,8 +24,9 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import Algorithm, ApiKey, Permission
-from catchment.store.base import SCHEMA_VERSION, Account, StoreFailed, StoreUnknown
-from catchment.store.statements import SQL, write_rows
+from catchment.store.base import SCHEMA_VERSION, Account, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.mark import Mark
+from catchment.store.statements import SQL, checksum, encode_row, sound, write_rows
 from catchment.store.states import Heads, Kept
 
 OLDEST_SQLITE: Final = (3, 37, 0)
@@ -49,6 +53,8 @@ class SqliteStore:
         self._kept = Kept()
         self._open: list[sqlite3.Connection] = []
         self._opening = threading.Lock()
+        self._mark: Mark | None = None
+        existed = path.exists()
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, f"SQLite {sqlite3.sqlite_version} is too old"))
         try:
@@ -56,13 +62,18 @@ class SqliteStore:
                 self._refuse_others(plain)  # before anything is changed in a file that may not be ours
             self._writer = self._connect()
             self._make_schema()
+            self._mark = Mark(path)
+            if existed:
+                self._refuse_cut_off(self._mark)
+            else:
+                self._mark.write(0)
         except Refused:
             self._disconnect()
             raise
-        except sqlite3.OperationalError as error:
+        except (sqlite3.OperationalError, OSError) as error:
             self._disconnect()
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, error)) from None
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, ValueError) as error:  # a text that is no text, a number that is none
             self._disconnect()
             raise Refused(errors.DAMAGED_STORE(error)) from None
 
@@ -89,13 +100,19 @@ class SqliteStore:
             self._roll_back()
             raise StoreUnknown(str(error)) from error
         transaction.committed()
+        if self._mark is not None:  # it is, until the store is closed
+            self._mark.write(self._heads.newest)
 
     def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
         with self._reading() as (reader, heads):
-            return {account: decode_state(state) for account, _, state in heads.load(reader, accounts)}
+            return {account: decode_state(state) for account, _, state, _ in heads.load(reader, accounts)}
 
     def tail(self, after: int, limit: int) -> list[Stored]:
-        return [_stored(row) for row in self._reader().execute(SQL["tail"], {"after": after, "limit": limit})]
+        rows = self._reader().execute(SQL["tail"], {"after": after, "limit": limit})
+        found = [_stored(row) for row in rows]
+        if found and found[-1].sequence != after + len(found):
+            raise StoreDamaged(f"records are missing between {after} and {found[-1].sequence}")
+        return found
 
     def history(
         self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
@@ -119,14 +136,14 @@ class SqliteStore:
         head: int,
     ) -> list[Stored]:
         """Stretch by stretch between milestones, each walked backwards and turned round."""
-        skipped = reader.execute(SQL["last_milestone_before"], {"account": account, "number": over, "time": since})
-        over = max(over, (skipped.fetchone() or (0,))[0])
-        beyond = _one(reader, "milestone_after_time", account=account, time=until) or NO_BOUND
+        skipped = _milestone(reader, "last_milestone_before", account=account, number=over, time=since)
+        over = max(over, skipped[0] if skipped else 0)
+        beyond = _milestone(reader, "milestone_after_time", account=account, time=until)
         found: list[Stored] = []
         while len(found) < limit:
-            end = _one(reader, "milestone_at_or_over", account=account, number=over + 1)
-            found += _walk(reader, end or head, since=since, until=until, over=over)[::-1]
-            if not end or end >= beyond:
+            end = _milestone(reader, "milestone_at_or_over", account=account, number=over + 1)
+            found += _walk(reader, end[1] if end else head, since=since, until=until, over=over)[::-1]
+            if not end or (beyond and end >= beyond):
                 break
             over += MILESTONE_EVERY - over % MILESTONE_EVERY
         return found[:limit]
@@ -134,11 +151,10 @@ class SqliteStore:
     def _start_of_walk(self, reader: sqlite3.Connection, account: AccountId, below: int, until: int, head: int) -> int:
         """The sequence of the account's earliest known record that is not before what is asked for."""
         marks = (
-            _one(reader, "milestone_at_or_over", account=account, number=max(below - 1, 1)),
-            _one(reader, "milestone_after_time", account=account, time=until),
-            head,
+            _milestone(reader, "milestone_at_or_over", account=account, number=max(below - 1, 1)),
+            _milestone(reader, "milestone_after_time", account=account, time=until),
         )
-        return min((mark for mark in marks if mark), default=0)
+        return min((mark[1] for mark in marks if mark), default=head)
 
     def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
         with self._reading() as (reader, heads):
@@ -152,11 +168,11 @@ class SqliteStore:
 
     def add_account(self, account: Account) -> bool:
         with self._write() as writer:
-            row = (account.id, account.name, account.portfolio_margin, account.created)
-            if not writer.execute(SQL["add_account"], row).rowcount:
+            row = (account.id, account.name, int(account.portfolio_margin), account.created)
+            if not writer.execute(SQL["add_account"], (*row, checksum(*row))).rowcount:
                 return False
-            state = AccountState(portfolio_margin=account.portfolio_margin)
-            writer.execute(SQL["add_state"], (account.id, encode_state(state)))
+            held = (account.id, 0, encode_state(AccountState(portfolio_margin=account.portfolio_margin)))
+            writer.execute(SQL["add_state"], (*held, checksum(*held)))
             return True
 
     def account(self, account: AccountId) -> Account | None:
@@ -170,33 +186,26 @@ class SqliteStore:
         return [account for account in map(_account, rows) if account is not None]
 
     def add_key(self, key: ApiKey) -> bool:
-        row = (
-            key.account,
-            key.api_key,
-            key.algorithm,
-            key.material,
-            json.dumps(sorted(key.permissions)),
-            json.dumps(key.ip_allow),
-            key.created,
-            key.revoked,
-        )
+        row = _row_of(key)
         with self._write() as writer:
-            if not writer.execute(SQL["add_key"], row).rowcount:
+            if not writer.execute(SQL["add_key"], (*row, checksum(*row))).rowcount:
                 return False
             writer.execute(SQL["bump_keys_version"])
             return True
 
     def key(self, api_key: str) -> ApiKey | None:
-        row = self._reader().execute(SQL["key"], {"api_key": api_key}).fetchone()
-        return _key(row) if row is not None else None
+        return _find_key(self._reader(), api_key)
 
     def keys(self, account: AccountId) -> list[ApiKey]:
         return [_key(row) for row in self._reader().execute(SQL["keys"], {"account": account})]
 
     def revoke_key(self, api_key: str, now: int) -> bool:
         with self._write() as writer:
-            if not writer.execute(SQL["revoke_key"], {"api_key": api_key, "now": now}).rowcount:
+            key = _find_key(writer, api_key)
+            if key is None or key.revoked:
                 return False
+            revoked = _row_of(msgspec.structs.replace(key, revoked=now))
+            writer.execute(SQL["revoke_key"], (now, checksum(*revoked), key.account, api_key))
             writer.execute(SQL["bump_keys_version"])
             return True
 
@@ -204,11 +213,11 @@ class SqliteStore:
         return int(self._meta(self._reader(), "keys_version"))
 
     def add_assets(self, assets: Mapping[str, int]) -> dict[str, int]:
-        known: dict[str, int] = dict(self._reader().execute(SQL["assets"]).fetchall())
+        known = _assets(self._reader())
         if assets.keys() - known.keys():
             with self._write() as writer:
-                writer.executemany(SQL["add_asset"], list(assets.items()))
-            known = dict(self._reader().execute(SQL["assets"]).fetchall())
+                writer.executemany(SQL["add_asset"], [(*asset, checksum(*asset)) for asset in assets.items()])
+            known = _assets(self._reader())
         return known
 
     def fingerprint(self, value: str) -> str:
@@ -234,6 +243,9 @@ class SqliteStore:
             for connection in self._open:
                 connection.close()
             self._open.clear()
+            if self._mark is not None:
+                self._mark.close()
+                self._mark = None
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
@@ -278,6 +290,7 @@ class SqliteStore:
         connection = sqlite3.connect(
             self._path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=64
         )
+        connection.create_function("checksum", -1, checksum, deterministic=True)
         with self._opening:
             self._open.append(connection)
         deadline = time.monotonic() + LOCK_WAIT_S
@@ -320,6 +333,17 @@ class SqliteStore:
         if version < 1:
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, "it is another program's database"))
 
+    def _refuse_cut_off(self, mark: Mark) -> None:
+        """Refuse a journal that ends before the mark, which is read first: others may be appending."""
+        marked = mark.read()
+        newest = self._writer.execute(SQL["newest"]).fetchone()[0]
+        if newest < marked:
+            reason = (
+                f"its journal ends at record {newest}, but record {marked} was committed. The log was cut off, or an "
+                f"older copy of the file was put back; if you did that, remove {mark.path} to go on from there"
+            )
+            raise Refused(errors.DAMAGED_STORE(reason))
+
     def _roll_back(self) -> None:
         if self._writer.in_transaction:
             with suppress(sqlite3.Error):
@@ -355,7 +379,7 @@ class _SqliteTransaction:
                 missing.append(account)
             else:
                 loaded[account], self._heads[account] = kept
-        for account, head, state in self._known.load(self._writer, missing) if missing else ():
+        for account, head, state, _ in self._known.load(self._writer, missing) if missing else ():
             loaded[account] = decode_state(state)
             self._heads[account] = head
         return {account: loaded[account] for account in accounts if account in loaded}
@@ -368,16 +392,22 @@ class _SqliteTransaction:
         for record in records:
             sequence += 1
             account, number, timestamp = record.account, record.number, record.timestamp
-            rows += sequence, account, number, timestamp, heads[account], record.text.decode(), record.digest
+            row = (sequence, account, number, timestamp, heads[account], record.text.decode(), record.digest)
+            rows += row
+            rows.append(crc32(encode_row(row)))
             if number % MILESTONE_EVERY == 0:
-                milestones += account, number, timestamp, sequence
+                milestone = (account, number, timestamp, sequence)
+                milestones += milestone
+                milestones.append(checksum(*milestone))
             heads[account] = sequence
-        write_rows(self._writer, "append", rows, 7)
-        write_rows(self._writer, "append_milestone", milestones, 4)
+        write_rows(self._writer, "append", rows, 8)
+        write_rows(self._writer, "append_milestone", milestones, 5)
         recent: list[Any] = []
         for account, state in states.items():
-            recent += heads[account], account, encode_state(state)
-        write_rows(self._writer, "append_recent", recent, 3)
+            held = (account, heads[account], encode_state(state))
+            recent += held
+            recent.append(crc32(encode_row(held)))
+        write_rows(self._writer, "append_recent", recent, 4)
         self._changed.update(states)
         given = list(range(self._newest + 1, sequence + 1))
         self._newest = sequence
@@ -415,26 +445,67 @@ def _walk(
     below: int = NO_BOUND,
     limit: int = NO_BOUND,
 ) -> list[Stored]:
-    names = {"from": start, "since": since, "until": until, "over": over, "below": below, "limit": limit}
-    return [_stored(row) for row in connection.execute(SQL["walk"], names)]
+    """An account's records from the one at `start` backwards. Raises `StoreDamaged` where one is missing."""
+    found: list[Stored] = []
+    expected = None
+    for row in connection.execute(SQL["walk"], {"from": start, "since": since, "over": over}):
+        number, timestamp = row[2], row[3]
+        if number != (expected or number):
+            break
+        expected = number - 1
+        if number <= over or timestamp < since:
+            return found
+        if number < below and timestamp <= until:
+            found.append(_stored(row))
+            if len(found) == limit:
+                return found
+    if start and (expected is None or expected > over):
+        raise StoreDamaged(f"the records before the one at {found[-1].sequence if found else start} are missing")
+    return found
 
 
-def _one(connection: sqlite3.Connection, statement: str, **names: Any) -> int | None:
+def _milestone(connection: sqlite3.Connection, statement: str, **names: Any) -> tuple[int, int] | None:
+    """Number and sequence of a milestone. Raises `StoreDamaged`."""
     row = connection.execute(SQL[statement], names).fetchone()
-    return None if row is None else int(row[0])
+    return None if row is None else (sound(row)[1], row[3])
 
 
-def _stored(row: tuple[int, AccountId, int, int, str, bytes]) -> Stored:
-    sequence, account, number, timestamp, body, digest = row
+def _stored(row: tuple[Any, ...]) -> Stored:
+    sequence, account, number, timestamp, _, body, digest, _ = sound(row)
     return Stored(sequence, decode_record(account, number, timestamp, body.encode(), digest))
 
 
-def _account(row: tuple[AccountId, str, int, int] | None) -> Account | None:
-    return None if row is None else Account(row[0], row[1], bool(row[2]), row[3])
+def _assets(connection: sqlite3.Connection) -> dict[str, int]:
+    return {name: scale for name, scale, _ in map(sound, connection.execute(SQL["assets"]))}
+
+
+def _account(row: tuple[Any, ...] | None) -> Account | None:
+    if row is None:
+        return None
+    account, name, portfolio_margin, created, _ = sound(row)
+    return Account(account, name, bool(portfolio_margin), created)
+
+
+def _find_key(connection: sqlite3.Connection, api_key: str) -> ApiKey | None:
+    row = connection.execute(SQL["key"], {"api_key": api_key}).fetchone()
+    return _key(row) if row is not None else None
+
+
+def _row_of(key: ApiKey) -> tuple[Any, ...]:
+    return (
+        key.account,
+        key.api_key,
+        str(key.algorithm),
+        key.material,
+        json.dumps(sorted(key.permissions)),
+        json.dumps(key.ip_allow),
+        key.created,
+        key.revoked,
+    )
 
 
 def _key(row: tuple[Any, ...]) -> ApiKey:
-    account, api_key, algorithm, material, permissions, ip_allow, created, revoked = row
+    account, api_key, algorithm, material, permissions, ip_allow, created, revoked, _ = sound(row)
     return ApiKey(
         api_key,
         account,

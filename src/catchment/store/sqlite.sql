@@ -7,6 +7,9 @@
 -- A commit appends the new states to `recent`; every few thousand records they are folded into `holding`, an account's
 -- own row. Writing the rows in each commit would dirty a page of the file for every account of the batch.
 --
+-- SQLite has no checksums in its pages, so every row that is served carries one over its other columns, in their order,
+-- that says whether the disk gave back what was written. Against people there is the chain of digests.
+--
 -- What stands before "times" is repeated, so that one step serves many rows: at every step the driver gives up the
 -- interpreter's lock, and a writer that takes a step for each row waits for the event loop as often.
 
@@ -79,6 +82,23 @@ CREATE TABLE recent (
     state    TEXT NOT NULL
 ) STRICT;
 
+-- name: upgrade_3
+ALTER TABLE account ADD COLUMN checksum INTEGER;
+ALTER TABLE api_key ADD COLUMN checksum INTEGER;
+ALTER TABLE asset ADD COLUMN checksum INTEGER;
+ALTER TABLE holding ADD COLUMN checksum INTEGER;
+ALTER TABLE journal ADD COLUMN checksum INTEGER;
+ALTER TABLE milestone ADD COLUMN checksum INTEGER;
+ALTER TABLE recent ADD COLUMN checksum INTEGER;
+UPDATE account SET checksum = checksum(id, name, portfolio_margin, created);
+UPDATE api_key
+SET checksum = checksum(account, api_key, algorithm, material, permissions, ip_allow, created, revoked);
+UPDATE asset SET checksum = checksum(name, scale);
+UPDATE holding SET checksum = checksum(account, head, state);
+UPDATE journal SET checksum = checksum(sequence, account, number, timestamp, previous, body, digest);
+UPDATE milestone SET checksum = checksum(account, number, timestamp, sequence);
+UPDATE recent SET checksum = checksum(account, sequence, state);
+
 -- name: set_schema_version
 UPDATE meta SET value = :version WHERE name = 'schema_version';
 
@@ -92,70 +112,69 @@ INSERT OR IGNORE INTO meta (name, value) VALUES (:name, :value);
 UPDATE meta SET value = value + 1 WHERE name = 'keys_version';
 
 -- name: add_asset
-INSERT OR IGNORE INTO asset (name, scale) VALUES (?, ?);
+INSERT OR IGNORE INTO asset (name, scale, checksum) VALUES (?, ?, ?);
 
 -- name: assets
-SELECT name, scale FROM asset;
+SELECT name, scale, checksum FROM asset;
 
 -- name: newest
 SELECT coalesce((SELECT max(sequence) FROM journal), 0), coalesce((SELECT min(sequence) FROM recent), 0);
 
 -- name: recent_after
-SELECT sequence, account FROM recent WHERE sequence > ?;
+SELECT account, sequence, state, checksum FROM recent WHERE sequence > ? ORDER BY sequence;
 
 -- name: load_recent
-SELECT account, sequence, state FROM recent
+SELECT account, sequence, state, checksum FROM recent
 WHERE sequence IN (? /* times */);
 
 -- name: load_held
-SELECT account, head, state FROM holding
+SELECT account, head, state, checksum FROM holding
 WHERE account IN (? /* times */);
 
 -- name: append
-INSERT INTO journal (sequence, account, number, timestamp, previous, body, digest)
-VALUES (?, ?, ?, ?, ?, ?, ?) /* times */;
+INSERT INTO journal (sequence, account, number, timestamp, previous, body, digest, checksum)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) /* times */;
 
 -- name: append_milestone
-INSERT INTO milestone (account, number, timestamp, sequence) VALUES (?, ?, ?, ?) /* times */;
+INSERT INTO milestone (account, number, timestamp, sequence, checksum) VALUES (?, ?, ?, ?, ?) /* times */;
 
 -- name: append_recent
-INSERT INTO recent (sequence, account, state) VALUES (?, ?, ?) /* times */;
+INSERT INTO recent (account, sequence, state, checksum) VALUES (?, ?, ?, ?) /* times */;
 
 -- name: fold
-INSERT INTO holding (account, head, state)
-SELECT account, max(sequence), state FROM recent WHERE true GROUP BY account
-ON CONFLICT (account) DO UPDATE SET head = excluded.head, state = excluded.state;
+INSERT INTO holding (account, head, state, checksum)
+SELECT account, max(sequence), state, checksum FROM recent WHERE true GROUP BY account
+ON CONFLICT (account) DO UPDATE SET head = excluded.head, state = excluded.state, checksum = excluded.checksum;
 
 -- name: forget_recent
 DELETE FROM recent;
 
 -- name: tail
-SELECT sequence, account, number, timestamp, body, digest FROM journal
+SELECT sequence, account, number, timestamp, previous, body, digest, checksum FROM journal
 WHERE sequence > :after ORDER BY sequence LIMIT :limit;
 
 -- name: head
 SELECT head FROM holding WHERE account = :account;
 
 -- name: milestone_at_or_over
-SELECT sequence FROM milestone WHERE account = :account AND number >= :number ORDER BY number LIMIT 1;
+SELECT account, number, timestamp, sequence, checksum FROM milestone WHERE account = :account AND number >= :number ORDER BY number LIMIT 1;
 
 -- name: last_milestone_before
-SELECT number FROM milestone WHERE account = :account AND number >= :number AND timestamp < :time
+SELECT account, number, timestamp, sequence, checksum FROM milestone WHERE account = :account AND number >= :number AND timestamp < :time
 ORDER BY number DESC LIMIT 1;
 
 -- name: milestone_after_time
-SELECT sequence FROM milestone WHERE account = :account AND timestamp > :time ORDER BY number LIMIT 1;
+SELECT account, number, timestamp, sequence, checksum FROM milestone WHERE account = :account AND timestamp > :time ORDER BY number LIMIT 1;
 
 -- name: walk
-WITH RECURSIVE walk (sequence, account, number, timestamp, previous, body, digest) AS (
-    SELECT sequence, account, number, timestamp, previous, body, digest FROM journal WHERE sequence = :from
+WITH RECURSIVE walk (sequence, account, number, timestamp, previous, body, digest, checksum) AS (
+    SELECT sequence, account, number, timestamp, previous, body, digest, checksum FROM journal WHERE sequence = :from
     UNION ALL
-    SELECT j.sequence, j.account, j.number, j.timestamp, j.previous, j.body, j.digest
+    SELECT j.sequence, j.account, j.number, j.timestamp, j.previous, j.body, j.digest, j.checksum
     FROM walk JOIN journal AS j ON j.sequence = walk.previous
     WHERE walk.timestamp >= :since AND walk.number > :over + 1
 )
-SELECT sequence, account, number, timestamp, body, digest FROM walk
-WHERE timestamp >= :since AND timestamp <= :until AND number > :over AND number < :below LIMIT :limit;
+SELECT sequence, account, number, timestamp, previous, body, digest, checksum FROM walk;
 
 -- name: count_uses
 WITH RECURSIVE walk (timestamp, previous, body) AS (
@@ -169,31 +188,32 @@ WHERE timestamp >= :since AND json_extract(body, '$.command.type') = 'AutoCollec
 AND json_extract(body, '$.command.trigger') IN (SELECT value FROM json_each(:triggers));
 
 -- name: add_account
-INSERT OR IGNORE INTO account (id, name, portfolio_margin, created) VALUES (?, ?, ?, ?);
+INSERT OR IGNORE INTO account (id, name, portfolio_margin, created, checksum) VALUES (?, ?, ?, ?, ?);
 
 -- name: add_state
-INSERT INTO holding (account, head, state) VALUES (?, 0, ?);
+INSERT INTO holding (account, head, state, checksum) VALUES (?, ?, ?, ?);
 
 -- name: account
-SELECT id, name, portfolio_margin, created FROM account WHERE id = :id;
+SELECT id, name, portfolio_margin, created, checksum FROM account WHERE id = :id;
 
 -- name: account_named
-SELECT id, name, portfolio_margin, created FROM account WHERE name = :name;
+SELECT id, name, portfolio_margin, created, checksum FROM account WHERE name = :name;
 
 -- name: accounts
-SELECT id, name, portfolio_margin, created FROM account WHERE id > :after ORDER BY id LIMIT :limit;
+SELECT id, name, portfolio_margin, created, checksum FROM account WHERE id > :after ORDER BY id LIMIT :limit;
 
 -- name: add_key
-INSERT OR IGNORE INTO api_key (account, api_key, algorithm, material, permissions, ip_allow, created, revoked)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT OR IGNORE INTO api_key
+    (account, api_key, algorithm, material, permissions, ip_allow, created, revoked, checksum)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: key
-SELECT account, api_key, algorithm, material, permissions, ip_allow, created, revoked FROM api_key
+SELECT account, api_key, algorithm, material, permissions, ip_allow, created, revoked, checksum FROM api_key
 WHERE api_key = :api_key;
 
 -- name: keys
-SELECT account, api_key, algorithm, material, permissions, ip_allow, created, revoked FROM api_key
+SELECT account, api_key, algorithm, material, permissions, ip_allow, created, revoked, checksum FROM api_key
 WHERE account = :account ORDER BY api_key;
 
 -- name: revoke_key
-UPDATE api_key SET revoked = :now WHERE api_key = :api_key AND revoked = 0;
+UPDATE api_key SET revoked = ?, checksum = ? WHERE account = ? AND api_key = ?;

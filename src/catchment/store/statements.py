@@ -1,4 +1,4 @@
-"""The SQLite engine's named statements, and how one of them serves many rows in one step."""
+"""The SQLite engine's named statements, how one of them serves many rows in one step, and the checksum of a row."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+
+from catchment.store.base import StoreDamaged
 
 ROWS_AT_ONCE: Final = (64, 8, 1)
 """How many rows one statement may serve; a few fixed numbers, so that each is prepared once and kept."""
@@ -39,6 +44,22 @@ def write_rows(connection: sqlite3.Connection, name: str, values: list[Any], wid
     """Write rows of `width` values each, all of them in one flat list."""
     for start, count in _parts(len(values) // width):
         connection.execute(_times(name, count), values[width * start : width * (start + count)])
+
+
+encode_row: Final = msgspec.msgpack.Encoder().encode
+
+
+def checksum(*values: Any) -> int:
+    """Of the columns of a row, in their order, without the checksum's own."""
+    return crc32(encode_row(values))
+
+
+def sound(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row, if it fits the checksum in its last column. Raises `StoreDamaged`, which tells no more than its key."""
+    if crc32(encode_row(row[:-1])) != row[-1]:
+        key = row[0]
+        raise StoreDamaged(f"the row of {key.hex() if isinstance(key, bytes) else key} does not fit its checksum")
+    return row
 
 
 def _parts(rows: int) -> Iterator[tuple[int, int]]:

@@ -12,13 +12,13 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from catchment.ledger.balance import AccountId, AccountState
-from catchment.store.statements import SQL, read_rows
+from catchment.store.statements import SQL, read_rows, sound
 
 STATES_KEPT: Final = 16_384
 """Accounts whose state the writer keeps in memory, about 2 KiB each; those written longest ago are forgotten first."""
 
-Row = tuple[AccountId, int, str]
-"""Account, sequence of its newest record (its head), state as text."""
+Row = tuple[AccountId, int, str, int]
+"""Account, sequence of its newest record (its head), state as text, checksum."""
 
 
 class Heads:
@@ -33,7 +33,7 @@ class Heads:
     def look(self, connection: sqlite3.Connection) -> bool:
         """Catch up, inside a transaction of the connection; whether anything was appended since the last look.
 
-        A fold empties `recent` in the transaction of an append, so it changes both ends.
+        A fold empties `recent` in the transaction of an append, so it changes both ends. Raises `StoreDamaged`.
         """
         newest, first = connection.execute(SQL["newest"]).fetchone()
         if newest == self.newest:
@@ -41,7 +41,7 @@ class Heads:
         if first != self._first:
             self._heads.clear()
             self._first = first
-        for sequence, account in connection.execute(SQL["recent_after"], (self.newest,)):
+        for account, sequence, _, _ in map(sound, connection.execute(SQL["recent_after"], (self.newest,))):
             self._heads[account] = sequence
         self.newest = newest
         return True
@@ -69,10 +69,10 @@ class Heads:
         return head
 
     def load(self, connection: sqlite3.Connection, accounts: Collection[AccountId]) -> list[Row]:
-        """The newest state of each account that exists."""
+        """The newest state of each account that exists. Raises `StoreDamaged`."""
         recent = [self._heads[account] for account in accounts if account in self._heads]
         held = [account for account in accounts if account not in self._heads]
-        return read_rows(connection, "load_recent", recent) + read_rows(connection, "load_held", held)
+        return [*map(sound, read_rows(connection, "load_recent", recent) + read_rows(connection, "load_held", held))]
 
 
 class Kept:
