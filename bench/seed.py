@@ -1,7 +1,7 @@
 """Stores for the bench, written fast: accounts, keys and journals straight into the tables, funds through the writer.
 
 What is written straight is what the venue would have written for accounts and keys. A bulk journal is only as true as
-speed needs: sequences, numbers, links and heads are consistent, digests and checksums are not; such a store is never
+speed needs: sequences, numbers, links, heads and checksums are consistent, digests are not; such a store is never
 verified.
 """
 
@@ -37,14 +37,21 @@ AT_ONCE = 5_000
 
 _JOURNAL = """
     INSERT INTO journal (sequence, account, number, timestamp, previous, body, digest, checksum)
-    SELECT turn.number * :accounts + of.number + 1, of.id, turn.number + 1, :made + turn.number,
-        CASE turn.number WHEN 0 THEN 0 ELSE (turn.number - 1) * :accounts + of.number + 1 END, :body, :digest, 0
-    FROM turn CROSS JOIN number_of AS of
+    SELECT *, checksum(sequence, id, turn, timestamp, previous, :body, :digest) FROM (
+        SELECT turn.number * :accounts + of.number + 1 AS sequence, of.id, turn.number + 1 AS turn,
+            :made + turn.number AS timestamp,
+            CASE turn.number WHEN 0 THEN 0 ELSE (turn.number - 1) * :accounts + of.number + 1 END AS previous,
+            :body, :digest
+        FROM turn CROSS JOIN number_of AS of
+    )
 """
 _MILESTONES = """
     INSERT INTO milestone (account, number, timestamp, sequence, checksum)
-    SELECT of.id, turn.number + 1, :made + turn.number, turn.number * :accounts + of.number + 1, 0
-    FROM number_of AS of CROSS JOIN turn WHERE (turn.number + 1) % :every = 0
+    SELECT *, checksum(id, turn, timestamp, sequence) FROM (
+        SELECT of.id, turn.number + 1 AS turn, :made + turn.number AS timestamp,
+            turn.number * :accounts + of.number + 1 AS sequence
+        FROM number_of AS of CROSS JOIN turn WHERE (turn.number + 1) % :every = 0
+    )
 """
 _HEADS = """
     UPDATE holding SET head = (:each - 1) * :accounts + of.number + 1,
