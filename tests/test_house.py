@@ -33,6 +33,7 @@ FLOORS = {
     "writer": 4,
     "batcher": 4,
     "venue": 5,
+    "shared_weights": 5,
     "papi": 6,
     "stream": 6,
     "dashboard": 6,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from catchment import limits
 from catchment.errors import Rejection
-from catchment.limits import BAN_STEPS_MS, FORGIVEN_MS, MINUTE_MS, TOLERATED_429, Weights
+from catchment.limits import BAN_STEPS_MS, FORGIVEN_MS, MINUTE_MS, TOLD_AT_ONCE, TOLERATED_429, Counted, Weights
 
 START = 29_833_333 * MINUTE_MS
 """A full minute, so that a test can count seconds from it."""
@@ -145,3 +145,160 @@ def test_no_minute_grants_more_than_the_limit(calls: list[tuple[str, int, int]])
             granted[minute] = granted.get(minute, 0) + weight
             assert answer == weights.used(address, now) <= 20
     assert all(total <= 20 for total in granted.values())
+
+
+# Counted together with other servers ----------------------------------------------------------------------------------
+
+
+def sharing(per_minute: int = 6_000) -> tuple[Weights, list[str]]:
+    """Weights, and a list that grows whenever the others should know soon."""
+    hurried: list[str] = []
+    weights = Weights(per_minute)
+    weights.share(lambda: hurried.append("now"))
+    return weights, hurried
+
+
+def test_nothing_is_kept_for_others_unless_there_are_any() -> None:
+    weights = Weights(10)
+    weights.charge(HERE, 1, START)
+    assert weights.take_untold(START) == []
+
+
+def test_what_was_charged_is_told_once() -> None:
+    weights, _ = sharing(10)
+    for weight in (4, 5, 6, 7):
+        weights.charge(HERE, weight, START)
+    weights.charge(THERE, 1, START)
+    minute = START // MINUTE_MS
+    assert weights.take_untold(START) == [Counted(HERE, minute, 22, 2), Counted(THERE, minute, 1, 0)]
+    assert weights.take_untold(START) == []
+    weights.charge(HERE, 1, START)
+    assert weights.take_untold(START) == [Counted(HERE, minute, 1, 1)]
+
+
+def test_the_others_should_know_soon_of_what_is_new_or_much_or_refused() -> None:
+    weights, hurried = sharing(1_600)
+    weights.charge(HERE, 1, START)
+    assert len(hurried) == 1, "an address that was not here in this minute"
+    weights.take_untold(START)
+    for _ in range(99):
+        weights.charge(HERE, 1, START)
+    assert len(hurried) == 1
+    weights.charge(HERE, 1, START)
+    assert len(hurried) == 2, "a sixteenth of the minute"
+    weights.take_untold(START)
+    weights.charge(HERE, 1, START)
+    assert len(hurried) == 2
+    weights.learn(Counted(HERE, START // MINUTE_MS, 1_600, 0), START)
+    assert isinstance(weights.charge(HERE, 1, START), Rejection)
+    assert len(hurried) == 3
+    weights.charge(HERE, 1, START + MINUTE_MS)
+    assert len(hurried) == 4
+
+
+def test_what_others_counted_is_refused_and_banned_for() -> None:
+    weights, _ = sharing(10)
+    weights.charge(HERE, 3, START)
+    weights.learn(Counted(HERE, START // MINUTE_MS, 7, TOLERATED_429 - 1), START)
+    assert weights.used(HERE, START) == 10, "3 of it were not told yet"
+    assert refused(weights.charge(HERE, 1, START))[0] == 429
+    assert refused(weights.charge(HERE, 1, START))[0] == 418
+    weights.learn(Counted(HERE, START // MINUTE_MS, 5, 0), START)
+    assert weights.used(HERE, START) == 12, "never less than is known here"
+
+
+def test_an_address_never_seen_here_is_learned() -> None:
+    weights, _ = sharing(10)
+    weights.learn(Counted(HERE, START // MINUTE_MS, 10, 0), START)
+    assert refused(weights.charge(HERE, 1, START))[0] == 429
+    weights.learn(Counted(THERE, 0, 0, 0, START + 5_000, 3), START)
+    assert refused(weights.charge(THERE, 1, START)) == (418, 5)
+
+
+@pytest.mark.parametrize("minutes", [-1, 1])
+def test_the_minute_of_a_clock_that_differs_is_not_ours(minutes: int) -> None:
+    weights, _ = sharing(10)
+    weights.charge(HERE, 6, START)
+    weights.learn(Counted(HERE, START // MINUTE_MS + minutes, 10, 0), START)
+    assert weights.charge(HERE, 4, START) == 10
+    assert refused(weights.charge(HERE, 1, START))[0] == 429
+
+
+def test_the_ban_that_lasts_longest_holds_and_its_step_counts() -> None:
+    weights, _ = sharing(10)
+    weights.learn(Counted(HERE, 0, 0, 0, START - 1, 4), START)
+    assert weights.banned(HERE, START) is None
+    exhausted(weights, START)
+    assert refused(weights.charge(HERE, 1, START)) == (418, BAN_STEPS_MS[4] // 1_000)
+    weights.learn(Counted(HERE, 0, 0, 0, START + 1_000, 1), START)
+    assert refused(weights.charge(HERE, 1, START)) == (418, BAN_STEPS_MS[4] // 1_000)
+    told = weights.take_untold(START)
+    assert [(one.banned_until, one.bans) for one in told] == [(START + BAN_STEPS_MS[4], 5)]
+    assert weights.bans(START) == [Counted(HERE, 0, 0, 0, START + BAN_STEPS_MS[4], 5)]
+    assert weights.bans(START + BAN_STEPS_MS[4]) == []
+
+
+def test_what_is_told_at_once_and_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, _ = sharing()
+    for number in range(TOLD_AT_ONCE + 1):
+        weights.charge(str(number), 1, START)
+    assert [one.address for one in weights.take_untold(START)] == [str(number) for number in range(TOLD_AT_ONCE)]
+    assert [one.address for one in weights.take_untold(START)] == [str(TOLD_AT_ONCE)]
+    monkeypatch.setattr(limits, "MAX_ADDRESSES", 3)
+    weights, _ = sharing()
+    for number in range(10):
+        weights.charge(str(number), 1, START)
+    assert [one.address for one in weights.take_untold(START)] == ["7", "8", "9"]
+
+
+def test_a_minute_that_is_over_is_not_told() -> None:
+    weights, _ = sharing()
+    weights.charge(HERE, 1, START)
+    assert weights.take_untold(START + MINUTE_MS) == []
+    weights.charge(HERE, 2, START)
+    weights.charge(HERE, 3, START + MINUTE_MS)
+    assert weights.take_untold(START + MINUTE_MS) == [Counted(HERE, START // MINUTE_MS + 1, 3, 0)]
+
+
+MINUTE = START // MINUTE_MS
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("charge"), st.integers(0, 2), st.integers(1, 9)),
+            st.tuples(st.just("exchange"), st.integers(0, 2), st.just(0)),
+            st.tuples(st.just("hear"), st.integers(0, 2), st.integers(0, 20)),
+        ),
+        max_size=60,
+    )
+)
+def test_servers_never_count_more_than_was_charged_and_in_the_end_all_of_it(steps: list[tuple[str, int, int]]) -> None:
+    """Whatever the order of charges, exchanges and news, late or twice."""
+    servers = [sharing(10**9)[0] for _ in range(3)]
+    news: list[Counted] = []
+    true = shared = 0
+
+    def exchange(server: Weights) -> None:
+        nonlocal shared
+        for told in server.take_untold(START):
+            shared += told.used
+            news.append(Counted(HERE, MINUTE, shared, 0))
+            server.learn(news[-1], START)
+
+    for step, number, value in steps:
+        match step:
+            case "charge":
+                true += value
+                servers[number].charge(HERE, value, START)
+            case "exchange":
+                exchange(servers[number])
+            case _ if news:
+                servers[number].learn(news[value % len(news)], START)
+        assert all(server.used(HERE, START) <= true for server in servers)
+    for server in servers:
+        exchange(server)
+    for server in servers:
+        for counted in news:
+            server.learn(counted, START)
+    assert [server.used(HERE, START) for server in servers] == [true] * 3

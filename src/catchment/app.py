@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final
-
-import uvicorn
 
 from catchment.clock import Clock
 from catchment.config import Settings
 from catchment.papi.rest import Rest
 from catchment.server import Address, Server, address_of, configuration, listen
+from catchment.shared_weights import shared
 from catchment.venue import Venue
 from catchment.writer import calm_collector
+
+Opened = Callable[[Venue, Address], Awaitable[None]]
 
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -23,7 +25,7 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 async def serve(
     settings: Settings,
     *,
-    opened: Callable[[Venue, Address], Awaitable[None]],
+    opened: Opened,
     clock: Clock | None = None,
     next_free_port: bool = False,
 ) -> None:
@@ -35,20 +37,25 @@ async def serve(
     with contextlib.closing(listener):
         venue = await Venue.open(settings, clock, apart=True)
         try:
-            server = Server(configuration(Rest(venue)))
-            serving = asyncio.create_task(server.serve([listener]))
-            calm_collector()
-            with _stopped_by_signal(server):
-                try:
-                    while not server.started and not serving.done():
-                        await asyncio.sleep(0.001)
-                    await opened(venue, address_of(settings, listener))
-                    await serving
-                finally:
-                    server.should_exit = True
-                    await serving
+            rest = Rest(venue)
+            async with shared(settings.weights, rest.weights, venue.clock):
+                await _serve(Server(configuration(rest)), listener, venue, settings, opened)
         finally:
             await venue.close()
+
+
+async def _serve(server: Server, listener: socket.socket, venue: Venue, settings: Settings, opened: Opened) -> None:
+    serving = asyncio.create_task(server.serve([listener]))
+    calm_collector()
+    with stopped_by_signal(lambda: setattr(server, "should_exit", True)):
+        try:
+            while not server.started and not serving.done():
+                await asyncio.sleep(0.001)
+            await opened(venue, address_of(settings, listener))
+            await serving
+        finally:
+            server.should_exit = True
+            await serving
 
 
 def run(serving: Coroutine[Any, Any, None]) -> None:
@@ -63,12 +70,9 @@ def run(serving: Coroutine[Any, Any, None]) -> None:
 
 
 @contextlib.contextmanager
-def _stopped_by_signal(server: uvicorn.Server) -> Iterator[None]:
+def stopped_by_signal(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` on SIGINT, SIGTERM or SIGHUP while the block runs."""
     loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        server.should_exit = True
-
     for number in _STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
     try:

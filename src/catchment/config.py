@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     store: str = ""
     scenario: str = ""
     weight_per_minute: Positive = 6_000
+    weights: str = ""
     queue: Positive = 10_000
     batch: Positive = 1_000
     writer: Literal["process", "thread"] = "process"
@@ -49,6 +50,7 @@ SENTENCES: Final[dict[str, str]] = {
     "store": "memory:, sqlite:///path, or empty for an SQLite file in the user's data folder.",
     "scenario": "A scenario file (TOML) whose accounts are made when the venue opens, if they do not exist yet.",
     "weight_per_minute": "Request weight an address may use in a minute; raise it for a bench or a desk of test bots.",
+    "weights": "redis://host:port/0: weight and bans are shared with every server that names it; empty: not shared.",
     "queue": "Commands that may wait for the writer; one more is refused with 503.",
     "batch": "Commands committed together at most.",
     "writer": "process: a server on SQLite writes in a process of its own; thread: on a thread, smaller and slower.",

@@ -1,11 +1,13 @@
 """Every named maximum, and request weight per address: 429 at the limit, then 418 for who goes on.
 
-This protects the process and lives in its memory; a rule on which money depends is a quota (`ledger/quota.py`).
+This protects the process and lives in its memory; a rule on which money depends is a quota (`ledger/quota.py`). What
+several servers count together is exchanged by `shared_weights`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -38,6 +40,11 @@ BAN_STEPS_MS: Final = tuple(min(2 * MINUTE_MS * 2**step, 3 * 86_400_000) for ste
 FORGIVEN_MS: Final = 3 * 86_400_000
 """After so long without a ban the next one is the shortest again: choice."""
 
+TOLD_AT_ONCE: Final = 128
+"""Addresses in one exchange between servers that count together."""
+MUCH: Final = 16
+"""An address that used this part of its minute since the last exchange is told of at once, not at the next one."""
+
 
 class _Address(msgspec.Struct):
     minute: int = 0
@@ -45,6 +52,22 @@ class _Address(msgspec.Struct):
     refused: int = 0
     bans: int = 0
     banned_until: int = 0
+    untold: int = 0
+    untold_refused: int = 0
+
+
+class Counted(msgspec.Struct, frozen=True, array_like=True):
+    """What was counted for an address in a minute, and its ban: until when (0 without one), and how many it had.
+
+    One server tells it of what it charged since it last did; all together have it of the whole minute.
+    """
+
+    address: str
+    minute: int
+    used: int
+    refused: int
+    banned_until: int = 0
+    bans: int = 0
 
 
 class Weights:
@@ -55,7 +78,10 @@ class Weights:
 
     def __init__(self, per_minute: int) -> None:
         self.per_minute = per_minute
+        self._much = max(1, per_minute // MUCH)
         self._addresses: OrderedDict[str, _Address] = OrderedDict()
+        self._untold: dict[str, _Address] = {}
+        self._hurry: Callable[[], None] | None = None
 
     def charge(self, address: str, weight: int, now: int) -> int | Rejection:
         """The address's used weight including this request; or 429, or 418 while it is banned.
@@ -67,14 +93,19 @@ class Weights:
             entry = self._remember(address)
         minute = now // MINUTE_MS
         if entry.minute != minute:
-            entry.minute, entry.used, entry.refused = minute, 0, 0
-            self._addresses.move_to_end(address)
+            self._begin(address, entry, minute)
         if entry.banned_until > now:
             return errors.IP_BANNED(entry.banned_until, retry_after=_seconds(entry.banned_until - now))
         entry.used += weight
+        if self._hurry is not None:
+            entry.untold += weight
+            self._untold[address] = entry
+            if entry.used == weight or entry.used > self.per_minute or entry.untold >= self._much:
+                self._hurry()
         if entry.used <= self.per_minute:
             return entry.used
         entry.refused += 1
+        entry.untold_refused += 1
         if entry.refused > TOLERATED_429:
             self._ban(entry, now)
             return errors.IP_BANNED(entry.banned_until, retry_after=_seconds(entry.banned_until - now))
@@ -92,11 +123,59 @@ class Weights:
         entry = self._addresses.get(address)
         return entry.used if entry is not None and entry.minute == now // MINUTE_MS else 0
 
+    # Between servers that count together -----------------------------------------------------------------------------
+
+    def share(self, hurry: Callable[[], None]) -> None:
+        """Remember from now on what the other servers must be told; `hurry` is called when they should know soon:
+        an address came for the first time in a minute, used much of it, or was refused."""
+        self._hurry = hurry
+
+    def take_untold(self, now: int) -> list[Counted]:
+        """What is to be told, of at most `TOLD_AT_ONCE` addresses; it counts as told. What is left from a minute that
+        is over is dropped."""
+        taken: list[Counted] = []
+        minute = now // MINUTE_MS
+        while self._untold and len(taken) < TOLD_AT_ONCE:
+            address = next(iter(self._untold))
+            entry = self._untold.pop(address)
+            until = entry.banned_until if entry.banned_until > now else 0
+            if entry.minute == minute or until:
+                taken.append(Counted(address, entry.minute, entry.untold, entry.untold_refused, until, entry.bans))
+            entry.untold = entry.untold_refused = 0
+        return taken
+
+    def learn(self, counted: Counted, now: int) -> None:
+        """What all servers counted, with what this one has told; never less than is known here. Only of this minute:
+        the clock of another server may be ahead. The ban that lasts longest holds, and counts when it is over."""
+        entry = self._addresses.get(counted.address)
+        if entry is None:
+            entry = self._remember(counted.address)
+        if counted.minute == now // MINUTE_MS:
+            if entry.minute != counted.minute:
+                self._begin(counted.address, entry, counted.minute)
+            entry.used = max(entry.used, counted.used + entry.untold)
+            entry.refused = max(entry.refused, counted.refused + entry.untold_refused)
+        if counted.banned_until > entry.banned_until:
+            entry.banned_until, entry.bans = counted.banned_until, counted.bans
+
+    def bans(self, now: int) -> list[Counted]:
+        """Every ban in force."""
+        return [
+            Counted(address, 0, 0, 0, entry.banned_until, entry.bans)
+            for address, entry in self._addresses.items()
+            if entry.banned_until > now
+        ]
+
     def _remember(self, address: str) -> _Address:
         if len(self._addresses) >= MAX_ADDRESSES:
-            self._addresses.popitem(last=False)
+            self._untold.pop(self._addresses.popitem(last=False)[0], None)
         entry = self._addresses[address] = _Address()
         return entry
+
+    def _begin(self, address: str, entry: _Address, minute: int) -> None:
+        entry.minute, entry.used, entry.refused = minute, 0, 0
+        entry.untold = entry.untold_refused = 0
+        self._addresses.move_to_end(address)
 
     def _ban(self, entry: _Address, now: int) -> None:
         if now - entry.banned_until > FORGIVEN_MS:

@@ -34,22 +34,31 @@ if TYPE_CHECKING:
     help="Request weight an address may use; 6000 by default.",
 )
 @with_desk
-def serve(desk: Desk, host: str | None, port: int | None, scenario: str | None, weight_per_minute: int | None) -> None:
+def serve(desk: Desk, **given: Any) -> None:
     """Serve the venue until Ctrl-C."""
-    settings = desk.settings(host=host, port=port, scenario=scenario, weight_per_minute=weight_per_minute)
+    settings = desk.settings(**given)
     plan: Any = None
     if settings.scenario:
         from catchment import scenario as scenarios
 
         plan = scenarios.read(Path(settings.scenario).expanduser())
+    document: dict[str, Any] = {"url": "", "store": "", "scenario": None, "weights": None}
 
-    async def opened(venue: Venue, address: Address) -> None:
-        made: str | None = None
+    async def prepare(venue: Venue) -> None:
+        document["store"] = venue.store_address
         if plan is not None:
             applied = await scenarios.apply(venue, plan)
             made = f"{len(applied.made)} accounts made, {len(applied.left)} existed and were left as they are"
-        document = {"url": address.url, "store": venue.store_address, "scenario": made}
-        desk.answer(document, lambda: _announce(settings, venue, address, made))
+            document["scenario"] = made
+        if settings.weights:
+            from catchment.shared_weights import without_secret
+
+            document["weights"] = without_secret(settings.weights)
+
+    async def opened(venue: Venue, address: Address) -> None:
+        await prepare(venue)
+        document["url"] = address.url
+        desk.answer(document, lambda: _announce(settings, document))
 
     from catchment import app
 
@@ -66,13 +75,15 @@ def _ended_by_hand() -> Iterator[None]:
         return
 
 
-def _announce(settings: Settings, venue: Venue, address: Address, made: str | None) -> None:
+def _announce(settings: Settings, document: dict[str, Any]) -> None:
     from catchment.config import Settings
 
-    click.echo(f"Catchment {__version__} listens on {address.url}")
-    click.echo(f"store     {venue.store_address}")
-    if made is not None:
-        click.echo(f"scenario  {settings.scenario}: {made}")
+    click.echo(f"Catchment {__version__} listens on {document['url']}")
+    click.echo(f"store     {document['store']}")
+    if document["scenario"] is not None:
+        click.echo(f"scenario  {settings.scenario}: {document['scenario']}")
+    if settings.weights:
+        click.echo(f"weights   shared by {document['weights']}")
     usual = Settings().weight_per_minute
     if settings.weight_per_minute != usual:
         click.echo(

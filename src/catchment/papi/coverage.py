@@ -96,6 +96,11 @@ CHOICES: Final = (
         "with 429 in one minute bring a ban: 2 minutes, doubling up to 3 days, forgiven after 3 days.",
     ),
     (
+        "Weight of several servers",
+        "With the setting `weights` they count together, each telling the others afterwards: an address that sends "
+        "much at once can get more than the limit, at most once the limit for every server.",
+    ),
+    (
         "Unknown path or wrong method",
         "HTTP 404 with JSON and code -5000; the live venue answers an HTML page for unknown paths.",
     ),

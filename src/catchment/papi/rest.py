@@ -43,6 +43,7 @@ class Rest:
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
         self._gate = Gate(venue)
+        self.weights = self._gate.weights
         self._routes = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
