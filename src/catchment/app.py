@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from catchment.clock import Clock
 from catchment.config import Settings
+from catchment.health import Faces, Health
 from catchment.papi.rest import Rest
 from catchment.server import Address, Server, address_of, configuration, listen
 from catchment.shared_weights import shared
@@ -39,7 +40,7 @@ async def serve(
         try:
             rest = Rest(venue)
             async with shared(settings.weights, rest.weights, venue.clock):
-                await _serve(Server(configuration(rest)), listener, venue, settings, opened)
+                await _serve(Server(configuration(Faces(rest, Health(venue)))), listener, venue, settings, opened)
         finally:
             await venue.close()
 

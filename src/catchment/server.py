@@ -50,6 +50,7 @@ def configuration(application: Callable[..., Any]) -> uvicorn.Config:
     """How the server runs an ASGI application: plain HTTP, within our bounds, signals and logs left to the process."""
     return uvicorn.Config(
         application,
+        interface="asgi3",
         http=_Protocol,
         ws="none",
         lifespan="off",

@@ -102,7 +102,8 @@ CHOICES: Final = (
     ),
     (
         "Unknown path or wrong method",
-        "HTTP 404 with JSON and code -5000; the live venue answers an HTML page for unknown paths.",
+        "HTTP 404 with JSON and code -5000; the live venue answers an HTML page for unknown paths. "
+        "`/healthz`, `/readyz` and `/openapi.json` are ours and charge no weight.",
     ),
     (
         "Income without times, and old rows",

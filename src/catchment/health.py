@@ -1,0 +1,86 @@
+"""Whether this process lives (/healthz) and can do its work (/readyz), for a load balancer.
+
+No weight is charged and no ban counts here: who asks may come from the address of a banned caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import msgspec
+
+from catchment.errors import BAD_ACCOUNT, Rejection
+from catchment.ledger.balance import AccountId
+from catchment.ledger.commands import AutoCollection, Trigger
+from catchment.venue import ID_BYTES, Venue
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Any, Send], Awaitable[None]]
+
+LIVES: Final = "/healthz"
+READY: Final = "/readyz"
+ANSWERED_WITHIN_S: Final = 2
+"""A store or a writer that takes longer is not ready, in seconds."""
+NOBODY: Final = AccountId(bytes(ID_BYTES))
+"""An id that is never given: its time is 1970."""
+
+
+class Faces:
+    """The REST face, with the two paths beside it. One look-up a request."""
+
+    def __init__(self, rest: Application, health: Health) -> None:
+        self._rest = rest
+        self._beside = {LIVES: health.lives, READY: health.ready}
+
+    def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
+        face = self._beside.get(scope["path"])
+        return self._rest(scope, receive, send) if face is None else face(send)
+
+
+class Health:
+    """The two answers about one venue."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self._look: asyncio.Task[str | None] | None = None
+
+    async def lives(self, send: Send) -> None:
+        """200 with the id of the process."""
+        await _answer(send, 200, {"pid": os.getpid()})
+
+    async def ready(self, send: Send) -> None:
+        """200, or 503 with the reason. Who asks meanwhile shares one look, so asking often costs nothing."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._reason())
+        try:
+            reason = await asyncio.wait_for(asyncio.shield(self._look), ANSWERED_WITHIN_S)
+        except TimeoutError:
+            reason = f"the store did not answer within {ANSWERED_WITHIN_S} seconds"
+        if reason is None:
+            await _answer(send, 200, {"ready": True})
+        else:
+            await _answer(send, 503, {"ready": False, "reason": reason})
+
+    async def _reason(self) -> str | None:
+        """Why the venue cannot work. A reading, then a command for nobody: it walks the whole way through the writer
+        and its transaction, and is refused there with nothing written."""
+        try:
+            await self._venue.account("")
+        except Exception:  # the venue's own readings log it
+            return "the store cannot be read"
+        answer = await self._venue.submit(NOBODY, AutoCollection(Trigger.OPERATOR))
+        if isinstance(answer, Rejection) and answer.refusal is not BAD_ACCOUNT:
+            return f"the writer takes no commands: {answer.name}"
+        return None
+
+
+async def _answer(send: Send, status: int, document: dict[str, object]) -> None:
+    body = msgspec.json.encode(document)
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
