@@ -42,6 +42,7 @@ FLOORS = {
     "health": 6,
     "app": 7,
     "server": 7,
+    "processes": 7,
     "cli": 8,
     "demo": 8,
     "__main__": 8,

@@ -29,12 +29,14 @@ async def serve(
     opened: Opened,
     clock: Clock | None = None,
     next_free_port: bool = False,
+    listener: socket.socket | None = None,
 ) -> None:
     """Open the venue, listen, await `opened`, serve until SIGINT, SIGTERM or SIGHUP, answer everyone, close.
 
-    Refuses a port that is busy, unless `next_free_port`: then the next free one is taken.
+    Refuses a port that is busy, unless `next_free_port`: then the next free one is taken. A `listener` that is bound
+    already may be given instead.
     """
-    listener = listen(settings, next_free_port)
+    listener = listener or listen(settings, next_free_port)
     with contextlib.closing(listener):
         venue = await Venue.open(settings, clock, apart=True)
         try:

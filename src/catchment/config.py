@@ -21,6 +21,7 @@ ENVIRONMENT_PREFIX: Final = "CATCHMENT_"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+Processes = Annotated[int, msgspec.Meta(ge=1, le=64)]
 Scale = Annotated[int, msgspec.Meta(ge=0, le=MAX_SCALE)]
 
 
@@ -31,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     port: Port = 8750
     store: str = ""
     scenario: str = ""
+    processes: Processes = 1
     weight_per_minute: Positive = 6_000
     weights: str = ""
     queue: Positive = 10_000
@@ -49,6 +51,7 @@ SENTENCES: Final[dict[str, str]] = {
     "port": "Port to listen on; 0 takes any free one.",
     "store": "memory:, sqlite:///path, or empty for an SQLite file in the user's data folder.",
     "scenario": "A scenario file (TOML) whose accounts are made when the venue opens, if they do not exist yet.",
+    "processes": "Server processes on the one port; more than 1 needs a store that is not memory:.",
     "weight_per_minute": "Request weight an address may use in a minute; raise it for a bench or a desk of test bots.",
     "weights": "redis://host:port/0: weight and bans are shared with every server that names it; empty: not shared.",
     "queue": "Commands that may wait for the writer; one more is refused with 503.",

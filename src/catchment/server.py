@@ -162,18 +162,21 @@ def listen(settings: Settings, next_free_port: bool) -> socket.socket:
     tries = PORTS_TRIED if next_free_port and settings.port else 1
     for port in range(settings.port, min(settings.port + tries, 65_536)):
         try:
-            return _bind(settings.host, port)
+            return bind(settings.host, port)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or port == settings.port + tries - 1:
                 raise Refused(errors.BAD_SETTING("port", f"{settings.host}:{port}: {error.strerror}")) from None
     raise Refused(errors.BAD_SETTING("port", f"no free port from {settings.port} on"))
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, beside_others: bool = False) -> socket.socket:
+    """A bound socket; `beside_others` on a port that other sockets of this server have too. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if beside_others:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
     except OSError:
         listener.close()

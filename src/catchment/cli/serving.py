@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
     metavar="WEIGHT",
     help="Request weight an address may use; 6000 by default.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    metavar="NUMBER",
+    help="Server processes on the one port; 1 by default.",
+)
 @with_desk
 def serve(desk: Desk, **given: Any) -> None:
     """Serve the venue until Ctrl-C."""
@@ -42,7 +49,7 @@ def serve(desk: Desk, **given: Any) -> None:
         from catchment import scenario as scenarios
 
         plan = scenarios.read(Path(settings.scenario).expanduser())
-    document: dict[str, Any] = {"url": "", "store": "", "scenario": None, "weights": None}
+    document: dict[str, Any] = {"url": "", "store": "", "scenario": None, "weights": None, "processes": [os.getpid()]}
 
     async def prepare(venue: Venue) -> None:
         document["store"] = venue.store_address
@@ -55,15 +62,24 @@ def serve(desk: Desk, **given: Any) -> None:
 
             document["weights"] = without_secret(settings.weights)
 
+    def announce(address: Address, processes: Sequence[int] = ()) -> None:
+        document["url"] = address.url
+        document["processes"] = list(processes) or document["processes"]
+        desk.answer(document, lambda: _announce(settings, document))
+
     async def opened(venue: Venue, address: Address) -> None:
         await prepare(venue)
-        document["url"] = address.url
-        desk.answer(document, lambda: _announce(settings, document))
+        announce(address)
 
     from catchment import app
 
     with _ended_by_hand():
-        app.run(app.serve(settings, opened=opened))
+        if settings.processes == 1:
+            app.run(app.serve(settings, opened=opened))
+        else:
+            from catchment import processes
+
+            app.run(processes.serve(settings, prepare=prepare, opened=announce))
 
 
 @contextlib.contextmanager
@@ -82,12 +98,21 @@ def _announce(settings: Settings, document: dict[str, Any]) -> None:
     click.echo(f"store     {document['store']}")
     if document["scenario"] is not None:
         click.echo(f"scenario  {settings.scenario}: {document['scenario']}")
+    if settings.processes > 1:
+        click.echo(f"processes {', '.join(map(str, document['processes']))}")
     if settings.weights:
         click.echo(f"weights   shared by {document['weights']}")
     usual = Settings().weight_per_minute
     if settings.weight_per_minute != usual:
         click.echo(
             f"weight    {settings.weight_per_minute} a minute for each address, where the live venue has {usual}"
+        )
+    if settings.processes > 1 and not settings.weights:
+        click.secho(
+            f"warning: each of the {settings.processes} processes counts weight and bans alone, so an address may use "
+            "the limit of a minute in each of them. The setting weights shares them.",
+            fg="yellow",
+            err=True,
         )
     if not _is_loopback(settings.host):
         click.secho(
