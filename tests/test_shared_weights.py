@@ -40,7 +40,6 @@ class Server:
 
     def __init__(self, redis: RedisServer, clock: FrozenClock, per_minute: int = 6_000) -> None:
         self.weights = Weights(per_minute)
-        self.weights.share(lambda: None)
         self.clock = clock
         self.shared = SharedWeights(redis.address, self.weights, clock)
 
@@ -227,7 +226,6 @@ def test_a_server_that_ends_tells_the_rest(redis: RedisServer) -> None:
     async def work() -> None:
         weights, clock = Weights(6_000), FrozenClock(START)
         async with shared(redis.address, weights, clock):
-            await asyncio.sleep(0)  # the exchange begins
             weights.charge(HERE, 3_000, START)
         later = Server(redis, clock)
         await later.shared.join()
@@ -244,7 +242,6 @@ def test_exchanges_go_on_by_themselves(redis: RedisServer) -> None:
     async def work() -> None:
         one, other, clock = Weights(6_000), Weights(6_000), FrozenClock(START)
         async with shared(redis.address, one, clock), shared(redis.address, other, clock):
-            await asyncio.sleep(0)
             one.charge(HERE, COLLECTION, START)
             other.charge(HERE, COLLECTION, START)
             await check_heard(lambda: one.used(HERE, START) == other.used(HERE, START) == 2 * COLLECTION)
@@ -329,7 +326,6 @@ def test_databases_of_one_store_share_nothing(redis: RedisServer) -> None:
             one.charge(1)
             await one.shared.exchange()
             await check_heard(lambda: other.used() == 1)
-            weights.share(lambda: None)
             weights.charge(HERE, 1, START)
             await apart.exchange()
             assert weights.used(HERE, START) == 1

@@ -60,6 +60,7 @@ class SharedWeights:
         self._increment = ""
         self._joined = False
         self._told_away = False
+        weights.share(self._wanted.set)
 
     async def join(self) -> None:
         """Hear from now on what others say, learn every ban, tell those known only here. Away? Say so, once."""
@@ -91,7 +92,6 @@ class SharedWeights:
     async def keep_exchanging(self) -> None:
         """Until cancelled. While the store is away, look for it once a second and leave what is to be told."""
         loop = asyncio.get_running_loop()
-        self._weights.share(self._wanted.set)
         while True:
             if not self._joined:
                 await asyncio.sleep(TRIED_AGAIN_AFTER_S)
