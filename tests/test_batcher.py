@@ -19,10 +19,10 @@ from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import AutoCollection, Command, Deposit, Trigger, Withdrawal
 from catchment.ledger.journal import Stored
 from catchment.ledger.quota import Rules
-from catchment.store.base import StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import StoreBusy, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.memory import MemoryStore
 from catchment.store.sqlite import SqliteStore
-from catchment.writer import Answer, write_batch
+from catchment.writer import MOST_TRIES, Answer, write_batch
 from tests.store.books import enrol
 
 FIVE = Deposit("USDT", 5)
@@ -355,3 +355,14 @@ def test_write_batch_answers_each_command_in_order() -> None:
     assert names(answers) == ["done", "BALANCE_NOT_SUFFICIENT", "done", "done"]
     assert [answer.sequence for answer in answers if isinstance(answer, Stored)] == [1, 2, 3]
     assert write_batch(store, [], 7, Rules()) == []
+
+
+def test_a_batch_that_another_writer_was_in_the_way_of_is_tried_again() -> None:
+    async def scene(room: Room) -> None:
+        room.store.failures = [StoreBusy("deadlock")] * (MOST_TRIES - 1)
+        assert names(await room.ask(FIVE)) == ["done"]
+        room.store.failures = [StoreBusy("deadlock")] * MOST_TRIES
+        assert names(await room.ask(FIVE)) == ["STORE_UNAVAILABLE"]
+        assert room.balance() == 5
+
+    run(scene)

@@ -5,7 +5,7 @@ from typing import get_type_hints
 
 import pytest
 
-from catchment.config import SENTENCES, Settings, load
+from catchment.config import SENTENCES, Settings, hide_password, load
 from catchment.errors import Refused
 
 NOTHING: dict[str, str] = {}
@@ -133,3 +133,28 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_path(tmp_path: Path) -> No
             load(path, NOTHING)
         assert refused.value.rejection.name == "BAD_SETTING"
         assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:s3cret@db.example:5432/venue", "postgresql://me@db.example:5432/venue"),
+        ("postgresql://me:s3cret@one,two:5433/venue?ssl=require", "postgresql://me@one,two:5433/venue?ssl=require"),
+        ("postgresql://me:s3@cr3t@db/venue", "postgresql://me@db/venue"),
+        ("postgresql://me:s3/cr3t@db/venue", "postgresql://me@db/venue"),
+        ("postgresql://me:s3?cr3t@db/venue", "postgresql://me@db/venue"),
+        ("postgresql://me:s3\ncr3t@db/venue", "postgresql://me@db/venue"),
+        ("postgres://me:5432@db/venue", "postgres://me@db/venue"),
+        ("postgresql://:s3cret@/venue?host=/run", "postgresql://@/venue?host=/run"),
+        ("postgresql:///venue?password=s3cret&user=me", "postgresql:///venue?password=***&user=me"),
+        ("postgresql:///venue?sslpassword=s3cret", "postgresql:///venue?sslpassword=***"),
+        ("postgresql://db:5432/venue?user=me@corp", "postgresql://db:5432/venue?user=me@corp"),
+        ("postgresql://db/venue", "postgresql://db/venue"),
+        ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
+        ("memory:", "memory:"),
+        ("", ""),
+    ],
+)
+def test_a_password_is_not_shown(address: str, shown: str) -> None:
+    assert hide_password(address) == shown
+    assert f"store={shown!r}" in repr(Settings(store=address))

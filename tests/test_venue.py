@@ -381,6 +381,22 @@ def test_a_look_up_that_a_revocation_overtakes_is_not_remembered() -> None:
     run("memory:", scene)
 
 
+def test_records_of_another_process_are_noticed(file: str) -> None:
+    async def scene(venue: Venue) -> None:
+        alice = await enrolled(venue)
+        await venue.submit(alice, Deposit("USDT", 1))
+        other = await Venue.open(Settings(store=file))
+        try:
+            assert other.newest == 1, "at once, when it opens"
+            await other.submit(alice, Deposit("USDT", 1))
+        finally:
+            await other.close()
+        while venue.newest != 2:
+            await asyncio.sleep(0.01)
+
+    run(file, scene)
+
+
 def test_another_process_adds_and_revokes(file: str) -> None:
     """Two venues on one file know of each other only through it, as two processes do."""
 

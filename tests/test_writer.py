@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from catchment import batcher, errors, writer
@@ -280,10 +279,10 @@ def test_a_process_whose_server_is_gone_commits_what_it_was_given_and_ends(file:
     store = SqliteStore(file)
     (alice,) = enrol(store, 1)
     mine, its = socket.socketpair()
-    order = msgspec.json.encode(writer.Order(f"sqlite:///{file}", Rules(), 1_000)).decode()
     with its:
-        process = subprocess.Popen([sys.executable, "-m", writer.__name__, order], stdin=its.fileno())
+        process = subprocess.Popen([sys.executable, "-m", writer.__name__], stdin=its.fileno())
     with mine:
+        mine.sendall(writer.frame_order(writer.Order(f"sqlite:///{file}", Rules(), 1_000)))
         mine.sendall(frame_asked([(alice, FIVE)] * 3))
     assert process.wait(20) == 0
     assert [stored.record.command for stored in store.tail(0, 10)] == [FIVE] * 3

@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, cast
 
-import msgspec
-
 from catchment import errors, writer
 from catchment.clock import Clock
 from catchment.ledger.balance import AccountId
@@ -173,9 +171,10 @@ class ProcessBatcher(Batcher):
         wire = _Wire(self._came, self._loop.create_future())
         try:
             with its:
-                command = [sys.executable, "-m", writer.__name__, msgspec.json.encode(self._order).decode()]
+                command = [sys.executable, "-m", writer.__name__]
                 self._process = subprocess.Popen(command, stdin=its.fileno())  # noqa: S603 - ourselves, once more
             transport, _ = await self._loop.create_connection(lambda: wire, sock=mine)
+            transport.write(writer.frame_order(self._order))
         except BaseException:  # or closed meanwhile: a process that was started must see its socket end
             mine.close()
             raise

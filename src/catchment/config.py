@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,18 +46,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     assets: dict[str, Scale] = {}
     prices: dict[str, str] = {}
 
+    def __repr__(self) -> str:
+        values = msgspec.structs.asdict(self) | {"store": hide_password(self.store)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
 
 SENTENCES: Final[dict[str, str]] = {
     "host": "Address to listen on; the venue speaks plain HTTP, so keep it on loopback or behind a TLS proxy.",
     "port": "Port to listen on; 0 takes any free one.",
-    "store": "memory:, sqlite:///path, or empty for an SQLite file in the user's data folder.",
+    "store": "memory:, sqlite:///path, postgresql://user@host/database; or empty: a file in the user's data folder.",
     "scenario": "A scenario file (TOML) whose accounts are made when the venue opens, if they do not exist yet.",
     "processes": "Server processes on the one port; more than 1 needs a store that is not memory:.",
     "weight_per_minute": "Request weight an address may use in a minute; raise it for a bench or a desk of test bots.",
     "weights": "redis://host:port/0: weight and bans are shared with every server that names it; empty: not shared.",
     "queue": "Commands that may wait for the writer; one more is refused with 503.",
     "batch": "Commands committed together at most.",
-    "writer": "process: a server on SQLite writes in a process of its own; thread: on a thread, smaller and slower.",
+    "writer": "process: a server writes in a process of its own; thread: on a thread, smaller and slower.",
     "quota_shared_daily": "true: the 10 a day count every collection of a person, by button or by API.",
     "quota_api_per_hour": "Auto-collections by API an account may make in a rolling hour.",
     "quota_button_per_day": "Auto-collections by the button an account may make in a UTC day.",
@@ -64,6 +69,12 @@ SENTENCES: Final[dict[str, str]] = {
     "assets": "More assets and their number of decimals: { NAME = 8 }. A known asset's scale never changes.",
     "prices": 'USD prices for account equity: { BTC = "60000" }; stablecoins are 1, an asset without a price is 0.',
 }
+
+
+def hide_password(address: str) -> str:
+    """A store's address as it may be shown: without the password in it, however badly the address is written."""
+    bare = re.sub(r"^(\w+://)(?![^:/?@]*:\d+(?:[/?]|$))([^:/?@]*):.*@", r"\1\2@", address, flags=re.DOTALL)
+    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", bare, flags=re.IGNORECASE)
 
 
 def load(path: Path | None, environment: Mapping[str, str] = os.environ, **given: Any) -> Settings:

@@ -43,8 +43,8 @@ PAGE: Final = 1_000
 READERS: Final = 2
 MAX_NAME: Final = 64
 ID_BYTES: Final = 16
-KEYS_CHECKED_EVERY_S: Final = 0.1
-"""How long a key revoked by another process may still be taken, in seconds."""
+WATCHED_EVERY_S: Final = 0.1
+"""How long a key revoked by another process may still be taken, and its records unnoticed, in seconds."""
 
 ASSETS: Final = [
     "USDT",
@@ -141,9 +141,10 @@ class Venue:
         self._readers = ThreadPoolExecutor(READERS, "catchment-reader")
         self._holders: OrderedDict[str, Holder | None] = OrderedDict()
         self._keys_version = store.keys_version()
+        self.newest = store.newest()
+        """The newest sequence known here, by whomever it was written: what a subscriber's cursor is woken by."""
         self._batcher = self._make_batcher(apart)
-        self._keys_watch = asyncio.create_task(self._watch_keys())
-        self.newest = 0
+        self._watching = asyncio.create_task(self._watch())
 
     @classmethod
     async def open(cls, settings: Settings, clock: Clock | None = None, *, apart: bool = False) -> Venue:
@@ -167,7 +168,7 @@ class Venue:
     async def close(self) -> None:
         """Refuse what comes now, answer everyone who waits, release the store."""
         await self._batcher.close()
-        self._keys_watch.cancel()
+        self._watching.cancel()
         self._readers.shutdown()
         self._store.close()
 
@@ -343,15 +344,21 @@ class Venue:
             raise Refused(errors.WRONG_MASTER_KEY(self._vault.place))
         return self._vault.seal(secret)
 
-    async def _watch_keys(self) -> None:
-        """Notice keys that another process added or revoked."""
+    async def _watch(self) -> None:
+        """Notice what another process did: keys added or revoked, records written."""
+        failed = False
         while True:
-            await asyncio.sleep(KEYS_CHECKED_EVERY_S)
+            await asyncio.sleep(WATCHED_EVERY_S)
             try:
                 version = await self._read(self._store.keys_version)
-            except Exception:
-                logger.exception("the keys' version could not be read")
+                newest = await self._read(self._store.newest)
+            except Exception as error:
+                if not failed:
+                    logger.error("what other processes do cannot be read: %s", error)
+                failed = True
                 continue
+            failed = False
+            self._landed(newest)
             if version != self._keys_version:
                 self._keys_version = version
                 self._holders.clear()
@@ -415,8 +422,8 @@ class Venue:
         return ThreadBatcher(self._store, self.clock, self.rules, queue=queue, batch=batch, landed=self._landed)
 
     def _landed(self, newest: int) -> None:
-        """The newest sequence this process committed: what a subscriber's cursor will be woken by."""
-        self.newest = newest
+        """Something was committed, up to a sequence."""
+        self.newest = max(self.newest, newest)
 
     async def _read(
         self, call: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs

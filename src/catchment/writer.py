@@ -15,12 +15,15 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from typing import Final
 
 import msgspec
 
 from catchment import errors
 from catchment.clock import Clock, RealClock
+from catchment.config import hide_password
 from catchment.errors import REFUSALS, Rejection
 from catchment.ledger import quota
 from catchment.ledger.balance import AccountId, AccountState
@@ -29,7 +32,7 @@ from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
 from catchment.ledger.quota import Rules
 from catchment.limits import MAX_FRAME_BYTES
-from catchment.store.base import Store, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import Store, StoreBusy, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.open import open_store
 
 logger = logging.getLogger(__name__)
@@ -41,12 +44,17 @@ YOUNGEST_COLLECTED: Final = 50_000
 """New objects before the cycle collector looks at them. A command makes dozens and hardly a cycle, so the default of
 700 has it look through everything that is under way several times in every batch."""
 RECEIVED_AT_ONCE: Final = 1 << 20
+MOST_TRIES: Final = 5
+"""How often a batch is tried that another server's writer was in the way of."""
 _LENGTH: Final = struct.Struct(">I")
 
 
 def write(store: Store, batch: Sequence[Asked], clock: Clock, rules: Rules) -> Sequence[Answer]:
     """Decide and commit a batch; every command is answered, whatever happens. Never raises."""
     try:
+        for _ in range(MOST_TRIES - 1):
+            with suppress(StoreBusy):
+                return write_batch(store, batch, clock.now(), rules)
         return write_batch(store, batch, clock.now(), rules)
     except StoreDamaged as error:
         if len(batch) > 1:  # one account's damage is not the others'
@@ -124,11 +132,15 @@ def calm_collector() -> None:
 
 
 class Order(msgspec.Struct, array_like=True, frozen=True):
-    """What the process is started with."""
+    """What the process is told first. On the socket, for a store's address may hold a password, and others on the
+    machine can read how a process was started."""
 
     store: str
     rules: Rules
     batch: int
+
+    def __repr__(self) -> str:
+        return f"Order({hide_password(self.store)!r}, {self.rules!r}, {self.batch})"
 
 
 class SentRecord(msgspec.Struct, array_like=True, tag=0, frozen=True, gc=False):
@@ -171,10 +183,14 @@ class Frames:
         self._rest = data[start:]
 
 
+def frame_order(order: Order) -> bytes:
+    """The bytes that a process is sent first."""
+    return _frame(_ENCODER.encode(order))
+
+
 def frame_asked(batch: Sequence[Asked]) -> bytes:
     """The bytes that ask for a batch."""
-    body = _ENCODER.encode(batch)
-    return _LENGTH.pack(len(body)) + body
+    return _frame(_ENCODER.encode(batch))
 
 
 def read_asked(frame: bytes) -> list[Asked]:
@@ -183,12 +199,15 @@ def read_asked(frame: bytes) -> list[Asked]:
 
 def frame_answers(answers: Sequence[Answer]) -> bytes:
     """The bytes that answer, in order."""
-    body = _ENCODER.encode([_crossing(answer) for answer in answers])
-    return _LENGTH.pack(len(body)) + body
+    return _frame(_ENCODER.encode([_crossing(answer) for answer in answers]))
 
 
 def read_answers(frame: bytes) -> list[Answer]:
     return [_crossed(answer) for answer in _ANSWERS.decode(frame)]
+
+
+def _frame(body: bytes) -> bytes:
+    return _LENGTH.pack(len(body)) + body
 
 
 def _crossing(answer: Answer) -> SentRecord | SentRejection:
@@ -214,34 +233,47 @@ _ROWS = {refusal: row for row, refusal in enumerate(REFUSALS)}
 # The process ---------------------------------------------------------------------------------------------------------
 
 
-def serve(wire: socket.socket, store: Store, rules: Rules, most: int) -> None:
-    """Write until the socket ends. Whatever came in while a batch was written is the next one, `most` at a time."""
-    clock, frames = RealClock(), Frames()
+def serve(wire: socket.socket) -> None:
+    """Write until the socket ends. The first frame is the order; whatever came in while a batch was written is the next
+    one, as many at a time as the order says."""
+    coming = _coming(wire)
+    frames = next((frames for frames in coming if frames), None)
+    if frames is None:
+        return  # the server was gone before it said what to do
+    order = msgspec.msgpack.decode(frames.pop(0), type=Order)
+    store = open_store(order.store)
+    calm_collector()
+    clock = RealClock()
     waiting: list[Asked] = []
+    try:
+        for more in chain([frames], coming):
+            for frame in more:
+                waiting += read_asked(frame)
+            while waiting:
+                batch, waiting = waiting[: order.batch], waiting[order.batch :]
+                wire.sendall(frame_answers(write(store, batch, clock, order.rules)))
+    finally:
+        store.close()
+
+
+def _coming(wire: socket.socket) -> Iterator[list[bytes]]:
+    """The whole frames of each read."""
+    frames = Frames()
     while data := wire.recv(RECEIVED_AT_ONCE):
-        for frame in frames.feed(data):
-            waiting += read_asked(frame)
-        while waiting:
-            batch, waiting = waiting[:most], waiting[most:]
-            wire.sendall(frame_answers(write(store, batch, clock, rules)))
+        yield list(frames.feed(data))
 
 
 def main() -> None:
-    """`python -m catchment.writer ORDER`, started by a server with a socket as standard input."""
+    """`python -m catchment.writer`, started by a server with a socket as standard input."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the server stops this process, by ending the socket
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
-    order = msgspec.json.decode(sys.argv[1], type=Order)
-    store = open_store(order.store)
-    calm_collector()
     with socket.socket(fileno=sys.stdin.fileno()) as wire:
         wire.setblocking(True)
         try:
-            serve(wire, store, order.rules, order.batch)
+            serve(wire)
         except ConnectionError:
             logger.error("the server went away")
-        finally:
-            store.close()
 
 
 if __name__ == "__main__":

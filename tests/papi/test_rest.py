@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from catchment import errors
+from catchment.errors import Refused
 from catchment.limits import BAN_STEPS_MS, MAX_BODY_BYTES, MINUTE_MS, TOLERATED_429
 from catchment.papi.contract import Endpoint
 from catchment.papi.endpoints import ENDPOINTS
 from catchment.papi.rest import DESCRIPTION, MAX_PATH_TOLD
+from catchment.store.base import StoreFailed
 from tests.papi.desk import NOW, Desk, open_desk, plain
 
 ALICE = plain("alice")
@@ -213,6 +216,26 @@ def test_a_failure_inside_tells_nothing_of_itself(
     assert "a secret 8750 words" in caplog.text, "the operator is told"
     monkeypatch.undo()
     assert desk.get("balance", ALICE).status == 200
+
+
+def test_a_store_that_cannot_be_read_is_503_and_not_500(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise StoreFailed("the disk is on fire")
+
+    monkeypatch.setattr(desk.venue._store, "load", fail)
+    answer = desk.get("balance", ALICE)
+    assert answer.outcome == (503, -1001)
+    assert "fire" not in str(answer.json)
+
+
+def test_a_refusal_for_the_operator_is_not_told_to_a_client(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise Refused(errors.WRONG_MASTER_KEY("/secret/place"))
+
+    monkeypatch.setattr(desk.venue._store, "load", fail)
+    answer = desk.get("balance", ALICE)
+    assert answer.outcome == (500, -1000)
+    assert "secret" not in str(answer.json)
 
 
 def test_a_closing_venue_says_so(desk: Desk) -> None:

@@ -232,6 +232,15 @@ def test_the_tail_is_read_in_pages(store: Store) -> None:
     assert store.tail(24, 10) == written[24:]
 
 
+def test_the_newest_sequence_is_known_to_who_only_asks(engine: Engine, store: Store) -> None:
+    (alice,) = enrol(store, 1)
+    assert store.newest() == 0
+    for count in (1, 3, 2):
+        written = write(store, [(alice, Deposit("USDT", 1))] * count)
+        assert store.newest() == written[-1].sequence
+    assert engine.reopen(store).newest() == 6
+
+
 COUNTS = (700, 300, 1)
 """Records of three accounts: over two milestones of the engine that keeps one for every 256th, over one, and few."""
 

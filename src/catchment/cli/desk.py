@@ -101,7 +101,11 @@ class Desk:
 def with_desk(verb: Callable[..., None]) -> Callable[..., None]:
     """Give a verb the options that all have, as its first argument."""
 
-    @click.option("--store", metavar="ADDRESS", help="memory: or sqlite:///path; by default the user's data folder.")
+    @click.option(
+        "--store",
+        metavar="ADDRESS",
+        help="memory:, sqlite:///path or postgresql://…; by default the user's data folder.",
+    )
     @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="A settings file (TOML).")
     @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout; errors as JSON on stderr.")
     @functools.wraps(verb)
@@ -157,19 +161,18 @@ def _in_words(error: Exception, address: str) -> tuple[str, int, str, Exit]:
     import msgspec
 
     from catchment import errors
-    from catchment.store.base import StoreDamaged, StoreFailed, StoreUnknown
+    from catchment.config import hide_password
+    from catchment.store.base import StoreDamaged, StoreFailed
     from catchment.store.open import default_path
 
     rejection: Rejection
     match error:
-        case errors.Refused(rejection=rejection):
-            pass
-        case StoreUnknown():
-            rejection = errors.OUTCOME_UNKNOWN()
         case StoreDamaged() | msgspec.DecodeError():
             rejection = errors.DAMAGED_STORE(error)
         case StoreFailed() | sqlite3.Error():
-            rejection = errors.BAD_STORE_ADDRESS(address or default_path(), error)
+            rejection = errors.BAD_STORE_ADDRESS(hide_password(address) or default_path(), error)
+        case errors.Refused(rejection=rejection):
+            pass
         case _:
             sentence = f"unexpected {type(error).__name__}: {error}; {DEBUG_VARIABLE}=1 shows where"
             return errors.UNKNOWN.name, errors.UNKNOWN.code, sentence, Exit.UNKNOWN

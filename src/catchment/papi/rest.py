@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from catchment import errors
-from catchment.errors import Rejection
+from catchment.errors import OPERATOR_CODES, Refused, Rejection
 from catchment.limits import MAX_BODY_BYTES, MAX_QUERY_BYTES
 from catchment.papi.contract import Endpoint
 from catchment.papi.endpoints import ENDPOINTS
@@ -60,6 +60,9 @@ class Rest:
             answer = await self._answer(endpoint, scope, receive, address, now)
         except Disconnected:
             return None
+        except Refused as refused:  # a store that cannot be read
+            logger.error("%s %s: %s", endpoint.method, endpoint.path, refused)
+            answer = refused.rejection if refused.rejection.code > OPERATOR_CODES else errors.UNKNOWN()
         except Exception:
             logger.exception("%s %s failed", endpoint.method, endpoint.path)
             answer = errors.UNKNOWN()

@@ -12,24 +12,39 @@ from typing import Final, Protocol
 
 import msgspec
 
+from catchment import errors
+from catchment.errors import Refused
 from catchment.ledger.balance import AccountId, AccountState, QuotaUse
 from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.signature import ApiKey
 
 SCHEMA_VERSION: Final = 3
+"""The newest schema of an SQLite file."""
 
 
-class StoreFailed(Exception):  # noqa: N818 - what happened, in the words of the three outcomes
-    """The engine could not do it and nothing happened."""
+class StoreFailed(Refused):
+    """The engine could not do it and nothing happened; its text is the engine's reason, for the operator."""
+
+    def __init__(self, reason: object = "") -> None:
+        super().__init__(errors.STORE_UNAVAILABLE())
+        self.args = (reason,)
 
 
 class StoreDamaged(StoreFailed):
     """What the engine gave back is not what was written."""
 
 
-class StoreUnknown(Exception):  # noqa: N818 - what happened, in the words of the three outcomes
+class StoreBusy(StoreFailed):
+    """Another writer was in the way and nothing happened: the same may be tried again at once."""
+
+
+class StoreUnknown(Refused):
     """The commit failed half-way: it may have happened. Read again before repeating."""
+
+    def __init__(self, reason: object = "") -> None:
+        super().__init__(errors.OUTCOME_UNKNOWN())
+        self.args = (reason,)
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -60,7 +75,10 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """An engine. Opened by its constructor, which makes or upgrades the schema and refuses a newer one."""
+    """An engine. Opened by its constructor, which makes or upgrades the schema and refuses a newer one.
+
+    A reading that fails raises `StoreFailed`.
+    """
 
     address: str
 
@@ -74,6 +92,11 @@ class Store(Protocol):
 
     def tail(self, after: int, limit: int) -> list[Stored]:
         """At most `limit` records whose sequence is greater than `after`, in order."""
+        ...
+
+    def newest(self) -> int:
+        """The sequence of the journal's last record, whoever wrote it; 0 if there is none. Cheap enough to be asked
+        many times a second."""
         ...
 
     def history(

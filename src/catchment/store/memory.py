@@ -54,6 +54,9 @@ class MemoryStore:
         with self._lock:
             return self._journal[after : after + limit]
 
+    def newest(self) -> int:
+        return len(self._journal)
+
     def history(
         self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
     ) -> list[Stored]:

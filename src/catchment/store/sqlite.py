@@ -38,6 +38,17 @@ FOLD_EVERY: Final = 8_192
 NO_BOUND: Final = 2**63 - 1
 
 
+@contextmanager
+def _failing() -> Iterator[None]:
+    """What SQLite raises leaves the store in the words of the seam."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
+        raise StoreFailed(error) from error
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        raise StoreDamaged(error) from error
+
+
 class SqliteStore:
     """An SQLite file at `path`, made if it is missing.
 
@@ -103,10 +114,12 @@ class SqliteStore:
         if self._mark is not None:  # it is, until the store is closed
             self._mark.write(self._heads.newest)
 
+    @_failing()
     def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
         with self._reading() as (reader, heads):
             return {account: decode_state(state) for account, _, state, _ in heads.load(reader, accounts)}
 
+    @_failing()
     def tail(self, after: int, limit: int) -> list[Stored]:
         rows = self._reader().execute(SQL["tail"], {"after": after, "limit": limit})
         found = [_stored(row) for row in rows]
@@ -114,6 +127,11 @@ class SqliteStore:
             raise StoreDamaged(f"records are missing between {after} and {found[-1].sequence}")
         return found
 
+    @_failing()
+    def newest(self) -> int:
+        return int(self._reader().execute(SQL["last_sequence"]).fetchone()[0])
+
+    @_failing()
     def history(
         self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
     ) -> list[Stored]:
@@ -156,6 +174,7 @@ class SqliteStore:
         )
         return min((mark[1] for mark in marks if mark), default=head)
 
+    @_failing()
     def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
         with self._reading() as (reader, heads):
             names = {
@@ -175,12 +194,15 @@ class SqliteStore:
             writer.execute(SQL["add_state"], (*held, checksum(*held)))
             return True
 
+    @_failing()
     def account(self, account: AccountId) -> Account | None:
         return _account(self._reader().execute(SQL["account"], {"id": account}).fetchone())
 
+    @_failing()
     def account_named(self, name: str) -> Account | None:
         return _account(self._reader().execute(SQL["account_named"], {"name": name}).fetchone())
 
+    @_failing()
     def accounts(self, after: AccountId | None, limit: int) -> list[Account]:
         rows = self._reader().execute(SQL["accounts"], {"after": after or b"", "limit": limit})
         return [account for account in map(_account, rows) if account is not None]
@@ -193,9 +215,11 @@ class SqliteStore:
             writer.execute(SQL["bump_keys_version"])
             return True
 
+    @_failing()
     def key(self, api_key: str) -> ApiKey | None:
         return _find_key(self._reader(), api_key)
 
+    @_failing()
     def keys(self, account: AccountId) -> list[ApiKey]:
         return [_key(row) for row in self._reader().execute(SQL["keys"], {"account": account})]
 
@@ -209,9 +233,11 @@ class SqliteStore:
             writer.execute(SQL["bump_keys_version"])
             return True
 
+    @_failing()
     def keys_version(self) -> int:
         return int(self._meta(self._reader(), "keys_version"))
 
+    @_failing()
     def add_assets(self, assets: Mapping[str, int]) -> dict[str, int]:
         known = _assets(self._reader())
         if assets.keys() - known.keys():
@@ -220,6 +246,7 @@ class SqliteStore:
             known = _assets(self._reader())
         return known
 
+    @_failing()
     def fingerprint(self, value: str) -> str:
         kept = self._meta(self._reader(), "master_key")
         if kept or not value:

@@ -120,6 +120,9 @@ SELECT name, scale, checksum FROM asset;
 -- name: newest
 SELECT coalesce((SELECT max(sequence) FROM journal), 0), coalesce((SELECT min(sequence) FROM recent), 0);
 
+-- name: last_sequence
+SELECT coalesce(max(sequence), 0) FROM journal;
+
 -- name: recent_after
 SELECT account, sequence, state, checksum FROM recent WHERE sequence > ? ORDER BY sequence;
 
