@@ -30,7 +30,7 @@ from catchment.ledger.quota import Rules
 from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS
 from catchment.signature import Algorithm, ApiKey, Permission, Verifier
 from catchment.store.base import Account, Store
-from catchment.store.open import open_store, sqlite_path
+from catchment.store.open import master_key_path, open_store
 from catchment.vault import Vault
 from catchment.wallet import Place
 from catchment.writer import Answer, Asked, Order
@@ -152,14 +152,14 @@ class Venue:
 
         `apart` has a process of its own write, if others can open the store and the clock is the machine's.
         """
-        path = sqlite_path(settings.store)
+        key_path = master_key_path(settings.store)
         store = open_store(settings.store)
-        vault = Vault(path.with_name(path.name + ".key") if path is not None else None)
+        vault = Vault(key_path)
         try:
             sealed_by = store.fingerprint("")
             if sealed_by and vault.fingerprint(create=False) != sealed_by:
                 raise Refused(errors.WRONG_MASTER_KEY(vault.place))
-            apart = apart and path is not None and clock is None and settings.writer == "process"
+            apart = apart and key_path is not None and clock is None and settings.writer == "process"
             return cls(store, vault, settings, clock or RealClock(), apart=apart)
         except BaseException:
             store.close()

@@ -8,6 +8,7 @@ import pytest
 
 from catchment.store.base import Store
 from catchment.store.memory import MemoryStore
+from catchment.store.postgres import PostgresStore
 from catchment.store.sqlite import SqliteStore
 
 
@@ -32,12 +33,16 @@ class Engine:
         return self.open()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    made = {
-        "memory": Engine(MemoryStore, lasts=False),
-        "sqlite": Engine(lambda: SqliteStore(tmp_path / "store.db"), lasts=True),
-    }[request.param]
+    match request.param:
+        case "memory":
+            made = Engine(MemoryStore, lasts=False)
+        case "sqlite":
+            made = Engine(lambda: SqliteStore(tmp_path / "store.db"), lasts=True)
+        case _:
+            address = request.getfixturevalue("postgres")
+            made = Engine(lambda: PostgresStore(address), lasts=True)
     yield made
     for store in made.opened:
         store.close()

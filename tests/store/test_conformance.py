@@ -6,7 +6,7 @@ import threading
 import msgspec
 import pytest
 
-from catchment.ledger.balance import AccountState, QuotaUse
+from catchment.ledger.balance import AccountId, AccountState, QuotaUse
 from catchment.ledger.commands import AssetCollection, AutoCollection, Command, Deposit, Trigger, Withdrawal
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
@@ -18,6 +18,14 @@ from tests.store.conftest import Engine
 
 class BrokenError(Exception):
     """What a test raises inside a transaction."""
+
+
+def decided(account: AccountId, state: AccountState, command: Command) -> Record:
+    """The record of a command that is accepted; the state is as after it."""
+    record = decide(account, state, command, FIRST, NO_LIMITS)
+    assert isinstance(record, Record)
+    apply(state, record, NO_LIMITS)
+    return record
 
 
 # Transaction, load, append -------------------------------------------------------------------------------------------
@@ -95,11 +103,12 @@ def test_sequences_have_no_gaps(store: Store) -> None:
 
 def test_one_transaction_may_append_twice(store: Store) -> None:
     alice, bob = enrol(store, 1, 2)
-    (first,) = write(store, [(alice, Deposit("USDT", 1))])
+    write(store, [(alice, Deposit("USDT", 1))])
     with store.transaction() as transaction:
         states = transaction.load([alice, bob])
-        assert transaction.append([first.record], {}) == [2]
-        assert transaction.append([first.record], {alice: states[alice]}) == [3]
+        for expected in (2, 3):
+            record = decided(alice, states[alice], Deposit("USDT", 1))
+            assert transaction.append([record], {alice: states[alice]}) == [expected]
     assert [stored.sequence for stored in store.tail(0, 10)] == [1, 2, 3]
 
 
@@ -112,9 +121,8 @@ def test_an_exception_inside_leaves_no_trace(engine: Engine, store: Store, error
     def attempt() -> None:
         with store.transaction() as transaction:
             states = transaction.load([alice, bob])
-            states[alice].balances["USDT"].margin_free = 99
-            states[bob].number = 7
-            transaction.append([before[0].record] * 3, states)
+            records = [decided(account, states[account], Deposit("USDT", 9)) for account in (alice, bob, bob)]
+            transaction.append(records, states)
             raise error
 
     with pytest.raises(error):
@@ -172,9 +180,7 @@ def test_a_transaction_loads_what_it_appended(store: Store) -> None:
     (first,) = write(store, [(alice, Deposit("USDT", 5))])
     with store.transaction() as transaction:
         state = transaction.load([alice])[alice]
-        second = decide(alice, state, Deposit("USDT", 1), FIRST, NO_LIMITS)
-        assert isinstance(second, Record)
-        apply(state, second, NO_LIMITS)
+        second = decided(alice, state, Deposit("USDT", 1))
         assert transaction.append([second], {alice: state}) == [first.sequence + 1]
         assert transaction.load([alice])[alice].balances["USDT"].margin_free == 6
     assert store.load([alice])[alice].balances["USDT"].margin_free == 6
@@ -367,7 +373,7 @@ def test_uses_are_counted_inside_a_transaction(store: Store) -> None:
     with store.transaction() as transaction:
         states = transaction.load([alice])
         assert store.count_uses(alice, {Trigger.API}, 0) == QuotaUse(FIRST, 1)
-        transaction.append([kept.record], states)
+        transaction.append([decided(alice, states[alice], kept.record.command)], states)
     assert store.count_uses(alice, {Trigger.API}, 0) == QuotaUse(FIRST, 2)
 
 

@@ -1,12 +1,13 @@
 """From an address to a store, or to a refusal that names the address."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from catchment.errors import Refused
 from catchment.store.memory import MemoryStore
-from catchment.store.open import default_path, open_store, sqlite_path
+from catchment.store.open import default_path, master_key_path, open_store, sqlite_path
 from catchment.store.sqlite import SqliteStore
 
 
@@ -32,6 +33,27 @@ def test_where_addresses_lead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     assert sqlite_path("sqlite:///~/x.db") == tmp_path / "x.db"
     assert sqlite_path("") == default_path()
     assert default_path().name == "catchment.db"
+
+
+def test_where_master_keys_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert master_key_path("memory:") is None
+    assert master_key_path("sqlite:////var/lib/x.db") == Path("/var/lib/x.db.key")
+    path = master_key_path("postgresql://db/venue")
+    assert path is not None
+    assert (path.name, path.is_relative_to(tmp_path)) == ("postgresql.key", True)
+
+
+def test_without_the_driver_a_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("asyncpg", "catchment.store.postgres", "catchment.store.connections"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    with pytest.raises(Refused) as refused:
+        open_store("postgresql://me:s3cret@db/venue")
+    assert refused.value.rejection.name == "BAD_STORE_ADDRESS"
+    assert "'postgresql://me@db/venue'" in str(refused.value)
+    assert "pip install 'catchment[postgres]'" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The SQLite engine's named statements, how one of them serves many rows in one step, and the checksum of a row."""
+"""The engines' named statements; how one of SQLite's serves many rows in one step, and the checksum of its rows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ ROWS_AT_ONCE: Final = (64, 8, 1)
 """How many rows one statement may serve; a few fixed numbers, so that each is prepared once and kept."""
 
 
-def _statements(text: str) -> dict[str, str]:
+def statements(file: str) -> dict[str, str]:
+    """The statements of a file of this folder, by name."""
+    text = files("catchment.store").joinpath(file).read_text("utf-8")
     named = re.findall(r"^-- name: (\w+)\n(.*?)(?=^-- name: |\Z)", text, re.M | re.S)
     return {name: statement.strip() for name, statement in named}
 
 
-SQL: Final = _statements(files("catchment.store").joinpath("sqlite.sql").read_text("utf-8"))
+SQL: Final = statements("sqlite.sql")
 
 
 @cache
@@ -35,14 +37,14 @@ def _times(name: str, rows: int) -> str:
 def read_rows(connection: sqlite3.Connection, name: str, keys: Sequence[Any]) -> list[Any]:
     """The rows a statement gives for keys."""
     rows: list[Any] = []
-    for start, count in _parts(len(keys)):
+    for start, count in parts(len(keys)):
         rows += connection.execute(_times(name, count), keys[start : start + count])
     return rows
 
 
 def write_rows(connection: sqlite3.Connection, name: str, values: list[Any], width: int) -> None:
     """Write rows of `width` values each, all of them in one flat list."""
-    for start, count in _parts(len(values) // width):
+    for start, count in parts(len(values) // width):
         connection.execute(_times(name, count), values[width * start : width * (start + count)])
 
 
@@ -62,10 +64,10 @@ def sound(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return row
 
 
-def _parts(rows: int) -> Iterator[tuple[int, int]]:
+def parts(rows: int, at_once: Sequence[int] = ROWS_AT_ONCE) -> Iterator[tuple[int, int]]:
     """Where each statement begins and how many rows it serves."""
     start = 0
-    for count in ROWS_AT_ONCE:
+    for count in at_once:
         while rows - start >= count:
             yield start, count
             start += count

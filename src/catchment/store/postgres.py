@@ -1,0 +1,413 @@
+"""The shared engine: one PostgreSQL database, and as many servers on it as are needed.
+
+A transaction locks the accounts it loads, in the order of their ids, so that servers write at the same time and never
+wait for each other in a circle. What orders commits is one row, locked as the last thing before the commit. The
+statements are in `postgres.sql`; how they reach the server is in `connections.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Final
+
+from catchment import errors
+from catchment.errors import Refused
+from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_state, encode_state
+from catchment.ledger.commands import AutoCollection, Trigger
+from catchment.ledger.journal import Record, Stored, decode_record
+from catchment.signature import Algorithm, ApiKey, Permission
+from catchment.store import connections
+from catchment.store.base import Account, StoreFailed, StoreUnknown
+from catchment.store.connections import FAILURES, SQL, Connection, Connections, Row, failing, reason
+from catchment.store.statements import parts
+
+SCHEMA_VERSION: Final = 1
+"""The newest schema of a PostgreSQL database."""
+SCHEMA_LOCK: Final = 0x63617463686D656E
+"""The advisory lock of whoever makes or upgrades the schema."""
+ENCODING: Final = "UTF8"
+ROWS_AT_ONCE: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+"""How many rows one statement may write; a few fixed numbers, so that each is prepared once and kept."""
+GREATEST: Final = 2**61
+"""Times, numbers and limits beyond this are all the same."""
+
+
+class PostgresStore:
+    """The store in the database, and the schema, that an address names.
+
+    Refuses, by name: an address that leads nowhere, a server that lets nobody in, a database of another program or in
+    another encoding than UTF-8, a newer schema.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._link = Connections(address)
+        self.address = self._link.address
+        try:
+            self._link.run(self._open)
+        except Refused:
+            self.close()
+            raise
+        except FAILURES as error:
+            self.close()
+            raise Refused(errors.BAD_STORE_ADDRESS(self.address, reason(error))) from None
+        except ValueError:  # its sentence may hold a piece of the password
+            self.close()
+            raise Refused(errors.BAD_STORE_ADDRESS(self.address, "it cannot be read as an address")) from None
+
+    @contextmanager
+    def transaction(self) -> Iterator[_PostgresTransaction]:
+        connection = self._link.run(self._link.begin)
+        transaction = _PostgresTransaction(self._link, connection)
+        try:
+            yield transaction
+        except BaseException:
+            self._link.run(self._link.roll_back, connection)
+            raise
+        if transaction.batch is None:
+            self._link.run(self._link.roll_back, connection)
+        else:
+            self._link.run(self._commit, connection, transaction.batch)
+
+    async def _commit(self, connection: Connection, batch: bytes) -> None:
+        try:
+            await self._link.commit(connection)
+        except StoreUnknown as unknown:
+            if not await self._landed(batch, unknown):
+                raise StoreFailed(unknown) from unknown
+
+    async def _landed(self, batch: bytes, unknown: StoreUnknown) -> bool:
+        """Whether a batch whose commit was not answered is in the journal. Raises `unknown` if nobody can say.
+
+        The commit held the row that orders commits. Who gets hold of it knows that the commit is over.
+        """
+        deadline = time.monotonic() + connections.OUTCOME_WITHIN_S
+        while True:
+            try:
+                connection = await self._link.connect()
+                try:
+                    await connection.execute("BEGIN")
+                    await connection.fetch(SQL["wait_for_commits"])
+                    return bool(await connection.fetch(SQL["batch_landed"], batch))
+                finally:
+                    await self._link.roll_back(connection)
+            except FAILURES:
+                if time.monotonic() > deadline:
+                    raise unknown from None
+                await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
+
+    # Readings ------------------------------------------------------------------------------------------------------
+
+    def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
+        states = {AccountId(account): decode_state(state) for account, state in self._fetch("load", list(accounts))}
+        return {account: states[account] for account in accounts if account in states}
+
+    def tail(self, after: int, limit: int) -> list[Stored]:
+        return self._link.run(self._tail, min(after, GREATEST), min(limit, GREATEST))
+
+    async def _tail(self, after: int, limit: int) -> list[Stored]:
+        """The batches first, then their rows: a batch that is seen is whole, and so are all before it."""
+        rows = await self._link.fetch("batches_between", after, after + limit)
+        found = sorted((first, last, batch) for batch, first, last in rows if first <= after + limit)
+        if not found:
+            return []
+        firsts = {batch: first for first, _, batch in found}
+        (low, _, lowest), (high, _, highest) = found[0], found[-1]
+        cut = (lowest, max(0, after + 1 - low), highest, after + limit - high)
+        return _in_sequence(await self._link.fetch("tail", list(firsts), *cut), firsts)
+
+    def newest(self) -> int:
+        return int(self._fetch("newest")[0][0])
+
+    def history(
+        self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
+    ) -> list[Stored]:
+        return self._link.run(self._history, account, since, until, below, min(limit, GREATEST), newest_first)
+
+    async def _history(
+        self, account: AccountId, since: int, until: int, edge: int, limit: int, newest_first: bool
+    ) -> list[Stored]:
+        low = await self._first_at(account, since) if since > 0 else 1
+        high = await self._first_at(account, until + 1) - 1 if until < GREATEST else GREATEST
+        if newest_first:
+            name, high = "newest_first", min(high, edge - 1)
+        else:
+            name, low = "oldest_first", max(low, min(edge, GREATEST) + 1)
+        rows = await self._link.fetch(name, account, low, high, limit) if low <= high else []
+        firsts = dict(await self._link.fetch("batches", list({row[0] for row in rows}))) if rows else {}
+        found = _in_sequence(rows, firsts)
+        return found[::-1] if newest_first else found
+
+    async def _first_at(self, account: AccountId, time: int) -> int:
+        """The number of an account's first record at or after a time, or of its next one."""
+        ((number,),) = await self._link.fetch("first_at", account, max(0, min(time, GREATEST)))
+        return int(number)
+
+    def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
+        return self._link.run(self._count_uses, account, sorted(triggers), since)
+
+    async def _count_uses(self, account: AccountId, triggers: Sequence[str], since: int) -> QuotaUse:
+        first = await self._first_at(account, since)
+        ((used, oldest),) = await self._link.fetch("count_uses", account, first, triggers)
+        return QuotaUse(since if oldest is None else oldest, used)
+
+    # Accounts, keys, assets ----------------------------------------------------------------------------------------
+
+    def add_account(self, account: Account) -> bool:
+        state = encode_state(AccountState(portfolio_margin=account.portfolio_margin))
+        row = (account.id, account.name, account.portfolio_margin, account.created)
+
+        async def add(connection: Connection) -> bool:
+            if not await _write(connection, "take_name", account.name, account.id):
+                return False
+            if not await _write(connection, "add_account", *row):
+                return False
+            return await _write(connection, "add_state", account.id, state) == 1
+
+        return self._link.run(self._transact, add)
+
+    def account(self, account: AccountId) -> Account | None:
+        return next(map(_account, self._fetch("account", account)), None)
+
+    def account_named(self, name: str) -> Account | None:
+        found = self._fetch("account_named", name) if "\0" not in name else ()
+        return self.account(found[0][0]) if found else None
+
+    def accounts(self, after: AccountId | None, limit: int) -> list[Account]:
+        return [_account(row) for row in self._fetch("accounts", after or b"", limit)]
+
+    def add_key(self, key: ApiKey) -> bool:
+        permissions, ip_allow = json.dumps(sorted(key.permissions)), json.dumps(key.ip_allow)
+        row = (key.account, key.api_key, key.algorithm, key.material, permissions, ip_allow, key.created, key.revoked)
+
+        async def add(connection: Connection) -> bool:
+            if not await _write(connection, "take_key", key.api_key, key.account):
+                return False
+            await _write(connection, "add_key", *row)
+            return await _write(connection, "bump_keys_version") == 1
+
+        return self._link.run(self._transact, add)
+
+    def key(self, api_key: str) -> ApiKey | None:
+        holders = self._fetch("holder_of_key", api_key) if "\0" not in api_key else ()
+        return next(map(_key, self._fetch("key", holders[0][0], api_key)), None) if holders else None
+
+    def keys(self, account: AccountId) -> list[ApiKey]:
+        return [_key(row) for row in self._fetch("keys", account)]
+
+    def revoke_key(self, api_key: str, now: int) -> bool:
+        holders = self._fetch("holder_of_key", api_key) if "\0" not in api_key else ()
+
+        async def revoke(connection: Connection) -> bool:
+            if not holders or not await _write(connection, "revoke_key", holders[0][0], api_key, now):
+                return False
+            return await _write(connection, "bump_keys_version") == 1
+
+        return self._link.run(self._transact, revoke)
+
+    def keys_version(self) -> int:
+        return int(self._meta("keys_version"))
+
+    def add_assets(self, assets: Mapping[str, int]) -> dict[str, int]:
+        known: dict[str, int] = dict(self._fetch("assets"))
+        if assets.keys() - known.keys():
+
+            async def add(connection: Connection) -> bool:
+                for name in sorted(
+                    assets
+                ):  # the same order everywhere: two that open at once wait, but not in a circle
+                    await _write(connection, "add_asset", name, assets[name])
+                return True
+
+            self._link.run(self._transact, add)
+            known = dict(self._fetch("assets"))
+        return known
+
+    def fingerprint(self, value: str) -> str:
+        kept = self._meta("master_key")
+        if kept or not value:
+            return kept
+
+        async def add(connection: Connection) -> bool:
+            return await _write(connection, "add_meta", "master_key", value) == 1
+
+        self._link.run(self._transact, add)
+        return self._meta("master_key")
+
+    def close(self) -> None:
+        """End every connection."""
+        self._link.close()
+
+    def _fetch(self, name: str, *args: Any) -> list[Row]:
+        return self._link.run(self._link.fetch, name, *args)
+
+    def _meta(self, name: str) -> str:
+        found = self._fetch("meta", name)
+        return str(found[0][0]) if found else ""
+
+    async def _transact(self, work: Callable[[Connection], Coroutine[Any, Any, bool]]) -> bool:
+        """A transaction beside the journal's: committed if the work says so. Raises `StoreFailed` or `StoreUnknown`."""
+        connection = await self._link.begin()
+        try:
+            with failing():
+                done = await work(connection)
+        except BaseException:
+            await self._link.roll_back(connection)
+            raise
+        await (self._link.commit(connection) if done else self._link.roll_back(connection))
+        return done
+
+    # Opening -------------------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        """Make or upgrade the schema; a store that is up to date is only read."""
+        connection = await self._link.connect()
+        encoding = connection.get_settings().server_encoding
+        if encoding != ENCODING:
+            raise Refused(errors.BAD_STORE_ADDRESS(self.address, f"its encoding is {encoding}, not {ENCODING}"))
+        if await self._version(connection) < SCHEMA_VERSION:
+            await connection.execute("BEGIN")
+            await connection.fetch(SQL["one_at_a_time"], SCHEMA_LOCK)
+            for version in range(await self._version(connection) + 1, SCHEMA_VERSION + 1):
+                await connection.execute(SQL["schema" if version == 1 else f"upgrade_{version}"])
+                await connection.execute(SQL["set_schema_version"], str(version))
+            await connection.execute("COMMIT")
+        self._link.give_back(connection)
+
+    async def _version(self, connection: Connection) -> int:
+        """The version of the schema, 0 if there is nothing. Refuses a newer one and another program's tables."""
+        tables = {name for (name,) in await connection.fetch(SQL["tables"])}
+        if not tables:
+            return 0
+        try:
+            version = int(await connection.fetchval(SQL["meta"], "schema_version") if "meta" in tables else 0)
+        except (*FAILURES, TypeError, ValueError) as error:
+            if connection.is_closed():
+                raise
+            raise Refused(self._foreign()) from error
+        if version > SCHEMA_VERSION:
+            raise Refused(errors.NEWER_STORE(version, SCHEMA_VERSION))
+        if version < 1:
+            raise Refused(self._foreign())
+        return version
+
+    def _foreign(self) -> errors.Rejection:
+        return errors.BAD_STORE_ADDRESS(self.address, "it is another program's database")
+
+
+class _PostgresTransaction:
+    """Holds the locks of the accounts it loaded; each state it keeps must still be at the version it locked."""
+
+    def __init__(self, link: Connections, connection: Connection) -> None:
+        self._link = link
+        self._connection = connection
+        self._loaded: dict[AccountId, AccountState] = {}
+        self._versions: dict[AccountId, int] = {}
+        self.batch: bytes | None = None
+        """The id of the batch it appended last; None if it has written nothing."""
+
+    def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
+        loaded = self._loaded
+        missing = sorted(account for account in accounts if account not in loaded)
+        for account, version, state in self._link.run(self._lock, missing) if missing else ():
+            loaded[account] = decode_state(state)
+            self._versions[account] = version
+        return {account: loaded[account] for account in accounts if account in loaded}
+
+    async def _lock(self, accounts: Sequence[AccountId]) -> list[Row]:
+        with failing():
+            return list(await self._connection.fetch(SQL["lock"], accounts))
+
+    def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]:
+        self.batch = batch = batch_id()
+        rows: list[Any] = []
+        for place, record in enumerate(records):
+            account, number, timestamp = record.account, record.number, record.timestamp
+            rows += account, number, timestamp, _trigger(record), batch, place, record.text.decode(), record.digest
+        kept: list[Any] = []
+        for account, state in states.items():
+            kept += account, self._versions[account], encode_state(state)
+        first = self._link.run(self._append, rows, kept, len(records), batch)
+        return list(range(first, first + len(records)))
+
+    async def _append(self, rows: list[Any], kept: list[Any], records: int, batch: bytes) -> int:
+        with failing():
+            await _write_rows(self._connection, "append", rows, 8)
+            if await _write_rows(self._connection, "keep_states", kept, 3) != len(kept) // 3:
+                raise StoreFailed("an account has changed under its lock")
+            return int(await self._connection.fetchval(SQL["end_batch"], records, batch))
+
+
+def batch_id() -> bytes:
+    """48 bits of milliseconds, 80 random ones: new rows of an index stand together."""
+    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + secrets.token_bytes(10)
+
+
+async def _write(connection: Connection, name: str, *args: Any) -> int:
+    """How many rows a statement wrote."""
+    return await _written(connection, SQL[name], args)
+
+
+async def _write_rows(connection: Connection, name: str, values: list[Any], width: int) -> int:
+    """Write rows of `width` values each, all of them in one flat list; how many were written."""
+    written = 0
+    for start, count in parts(len(values) // width, ROWS_AT_ONCE):
+        part = values[width * start : width * (start + count)]
+        written += await _written(connection, _times(name, count), part)
+    return written
+
+
+async def _written(connection: Connection, statement: str, args: Sequence[Any]) -> int:
+    """How many rows a statement wrote, which the driver tells in words: "INSERT 0 5"."""
+    return int((await connection.execute(statement, *args)).rpartition(" ")[2])
+
+
+@cache
+def _times(name: str, rows: int) -> str:
+    """The statement with what stands before "times" repeated for so many rows."""
+
+    def repeated(found: re.Match[str]) -> str:
+        width = found[1].count("$")
+        row = [f"({', '.join(f'${place * width + column + 1}' for column in range(width))})" for place in range(rows)]
+        return ", ".join(row)
+
+    return re.sub(r"(\([$\d, ]+\)) /\* times \*/", repeated, SQL[name], count=1)
+
+
+def _trigger(record: Record) -> str:
+    command = record.command
+    return command.trigger if isinstance(command, AutoCollection) else ""
+
+
+def _in_sequence(rows: Sequence[Row], firsts: Mapping[bytes, int]) -> list[Stored]:
+    """Records in their order in the whole journal; `firsts` has the first sequence of each batch."""
+    found = [
+        Stored(firsts[batch] + place, decode_record(AccountId(account), number, timestamp, body.encode(), digest))
+        for batch, place, account, number, timestamp, body, digest in rows
+    ]
+    return sorted(found, key=lambda stored: stored.sequence)
+
+
+def _account(row: Row) -> Account:
+    account, name, portfolio_margin, created = row
+    return Account(AccountId(account), name, portfolio_margin, created)
+
+
+def _key(row: Row) -> ApiKey:
+    account, api_key, algorithm, material, permissions, ip_allow, created, revoked = row
+    return ApiKey(
+        api_key,
+        account,
+        Algorithm(algorithm),
+        material,
+        frozenset(Permission(name) for name in json.loads(permissions)),
+        tuple(json.loads(ip_allow)),
+        created,
+        revoked,
+    )

