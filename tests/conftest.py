@@ -1,9 +1,9 @@
 """What every test shares: hypothesis never fails a test for being slow, because the machine may be; and a server for
 databases, started when the first test asks for it."""
 
-import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,7 +13,6 @@ from tests import databases
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
 
-_NUMBERS = itertools.count(1)
 _SERVER = os.environ.get(databases.SERVER_VARIABLE, "")
 
 
@@ -28,9 +27,9 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres(postgres_server: str) -> Iterator[str]:
-    """The address of a schema in which nothing is yet. A database for each test takes longer."""
-    name = f"catchment_test_{os.getpid()}_{next(_NUMBERS)}"
-    databases.execute(postgres_server, f"CREATE SCHEMA {name}")
-    yield databases.in_schema(postgres_server, name)
-    databases.execute(postgres_server, f"DROP SCHEMA {name} CASCADE")
+def postgres(postgres_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The address of a store that is not made yet; its master key will not be the one of whoever runs the tests."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with databases.new_schema(postgres_server) as address:
+        yield address

@@ -1,6 +1,7 @@
 """A PostgreSQL server for the tests: the one that the environment names, or one of our own that is gone afterwards."""
 
 import asyncio
+import itertools
 import os
 import tempfile
 from collections.abc import Coroutine, Iterator
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 Result = TypeVar("Result")
+_NUMBERS = itertools.count(1)
 
 SERVER_VARIABLE = "CATCHMENT_TEST_POSTGRES"
 """The address of a server to test on, as a user who may make schemas in it."""
@@ -34,6 +36,15 @@ def own_server() -> Iterator[Any]:
 def in_schema(server: str, name: str) -> str:
     """The address of a schema of a database."""
     return f"{server}{'&' if '?' in server else '?'}search_path={name}"
+
+
+@contextmanager
+def new_schema(server: str) -> Iterator[str]:
+    """The address of a schema in which nothing is yet. A database for each test would take ten times as long."""
+    name = f"catchment_test_{os.getpid()}_{next(_NUMBERS)}"
+    execute(server, f"CREATE SCHEMA {name}")
+    yield in_schema(server, name)
+    execute(server, f"DROP SCHEMA {name} CASCADE")
 
 
 def execute(address: str, *statements: str) -> None:

@@ -1,4 +1,4 @@
-"""Many clients, and a second process on the same file, at the same accounts at once: no money and no update is lost.
+"""Many clients, and a second process on the same store, at the same accounts at once: no money and no update is lost.
 
 Run as a program, this file is the second process.
 """
@@ -38,6 +38,8 @@ ACCOUNTS = 5
 CLIENTS = 16
 TURNS = 40
 ASSETS = ("USDT", "BTC", "BNB")
+LASTING = {"sqlite": "file", "postgres": "postgres"}
+"""The fixture that knows the address of an engine."""
 LONGEST_S = 60
 """A deadlock fails the test instead of hanging it."""
 
@@ -137,9 +139,20 @@ async def check_books(venue: Venue, total: Counter[str], accepted: int) -> None:
     assert held == dict(total)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db"
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def address(request: pytest.FixtureRequest) -> str:
+    return "memory:" if request.param == "memory" else str(request.getfixturevalue(LASTING[request.param]))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def lasting(request: pytest.FixtureRequest) -> str:
+    """A store that is still there when it is opened again, also by another process."""
+    return str(request.getfixturevalue(LASTING[request.param]))
 
 
 def test_many_clients_at_the_same_accounts(address: str) -> None:
@@ -152,13 +165,11 @@ def test_many_clients_at_the_same_accounts(address: str) -> None:
     play(address, scene)
 
 
-def test_a_second_process_on_the_same_file(tmp_path: Path) -> None:
-    address = f"sqlite:///{tmp_path}/store.db"
-
+def test_a_second_process_on_the_same_store(lasting: str) -> None:
     async def scene(venue: Venue) -> None:
         await enrolled(venue)
         other = await asyncio.create_subprocess_exec(
-            sys.executable, __file__, address, "2", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            sys.executable, __file__, lasting, "2", stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert other.stdout is not None
         try:
@@ -174,7 +185,7 @@ def test_a_second_process_on_the_same_file(tmp_path: Path) -> None:
         total.update(theirs["total"])
         await check_books(venue, total, accepted + theirs["accepted"] + 10)
 
-    play(address, scene)
+    play(lasting, scene)
 
 
 def test_what_is_there_can_leave_once(address: str) -> None:

@@ -1,4 +1,4 @@
-"""The verbs of the venue over both stores: commands, readings, accounts, keys, previews, quotas, secrets, trust."""
+"""The verbs of the venue over every store: commands, readings, accounts, keys, previews, quotas, secrets, trust."""
 
 import asyncio
 import base64
@@ -32,6 +32,7 @@ from catchment.ledger.quota import DAY_MS, HOUR_MS
 from catchment.signature import Algorithm, Permission, sign_hmac
 from catchment.store.base import Account
 from catchment.store.memory import MemoryStore
+from catchment.store.open import master_key_path
 from catchment.vault import MASTER_KEY_VARIABLE
 from catchment.venue import Holder, NewKey, Preview, Venue
 from catchment.wallet import Place, Wallet
@@ -39,6 +40,8 @@ from catchment.writer import Answer
 from tests.store.books import tamper, write
 
 AUTO = AutoCollection(Trigger.API)
+LASTING = {"sqlite": "file", "postgres": "postgres"}
+"""The fixture that knows the address of an engine."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,14 +50,20 @@ def _no_master_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(MASTER_KEY_VARIABLE, raising=False)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db"
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def address(request: pytest.FixtureRequest) -> str:
+    return "memory:" if request.param == "memory" else str(request.getfixturevalue(LASTING[request.param]))
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def lasting(request: pytest.FixtureRequest) -> str:
+    """A store that is still there when it is opened again, also by another process."""
+    return str(request.getfixturevalue(LASTING[request.param]))
 
 
 Scene = Callable[[Venue], Coroutine[None, None, None]]
@@ -381,11 +390,11 @@ def test_a_look_up_that_a_revocation_overtakes_is_not_remembered() -> None:
     run("memory:", scene)
 
 
-def test_records_of_another_process_are_noticed(file: str) -> None:
+def test_records_of_another_process_are_noticed(lasting: str) -> None:
     async def scene(venue: Venue) -> None:
         alice = await enrolled(venue)
         await venue.submit(alice, Deposit("USDT", 1))
-        other = await Venue.open(Settings(store=file))
+        other = await Venue.open(Settings(store=lasting))
         try:
             assert other.newest == 1, "at once, when it opens"
             await other.submit(alice, Deposit("USDT", 1))
@@ -394,14 +403,14 @@ def test_records_of_another_process_are_noticed(file: str) -> None:
         while venue.newest != 2:
             await asyncio.sleep(0.01)
 
-    run(file, scene)
+    run(lasting, scene)
 
 
-def test_another_process_adds_and_revokes(file: str) -> None:
-    """Two venues on one file know of each other only through it, as two processes do."""
+def test_another_process_adds_and_revokes(lasting: str) -> None:
+    """Two venues on one lasting know of each other only through it, as two processes do."""
 
     async def play() -> None:
-        here, there = await Venue.open(Settings(store=file)), await Venue.open(Settings(store=file))
+        here, there = await Venue.open(Settings(store=lasting)), await Venue.open(Settings(store=lasting))
         try:
             alice = await enrolled(here)
             assert await there.holder("key") is None
@@ -444,7 +453,7 @@ def test_remembered_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 # The master key and secrets ------------------------------------------------------------------------------------------
 
 
-def test_a_secret_outlives_the_venue(file: str) -> None:
+def test_a_secret_outlives_the_venue(lasting: str) -> None:
     secrets: list[str] = []
 
     async def make(venue: Venue) -> None:
@@ -454,23 +463,24 @@ def test_a_secret_outlives_the_venue(file: str) -> None:
         holder = await holder_of(venue, "key")
         assert holder.verify(b"x", sign_hmac(secrets[0].encode(), b"x").encode())
 
-    run(file, make, use)
+    run(lasting, make, use)
 
 
-def test_a_wrong_master_key_is_refused_by_name(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_master_key_is_refused_by_name(lasting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def make(venue: Venue) -> None:
         new_key(await venue.add_key(await enrolled(venue), api_key="key"))
 
-    run(file, make)
-    key_file = tmp_path / "store.db.key"
+    run(lasting, make)
+    key_file = master_key_path(lasting)
+    assert key_file is not None
     monkeypatch.setenv(MASTER_KEY_VARIABLE, base64.urlsafe_b64encode(bytes(32)).decode())
-    assert refusal_of(Settings(store=file)).startswith("WRONG_MASTER_KEY")
-    assert MASTER_KEY_VARIABLE in refusal_of(Settings(store=file)), "it says where the key was read"
+    assert refusal_of(Settings(store=lasting)).startswith("WRONG_MASTER_KEY")
+    assert MASTER_KEY_VARIABLE in refusal_of(Settings(store=lasting)), "it says where the key was read"
     monkeypatch.setenv(MASTER_KEY_VARIABLE, key_file.read_text())
-    run(file, opened)
+    run(lasting, opened)
     monkeypatch.delenv(MASTER_KEY_VARIABLE)
     key_file.unlink()
-    assert refusal_of(Settings(store=file)).startswith("WRONG_MASTER_KEY")
+    assert refusal_of(Settings(store=lasting)).startswith("WRONG_MASTER_KEY")
     assert not key_file.exists(), "a new key would only hide that the old one is lost"
 
 
@@ -478,13 +488,13 @@ async def opened(venue: Venue) -> None:
     assert venue.assets["USDT"].scale == 8
 
 
-def test_two_that_begin_with_different_master_keys(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_that_begin_with_different_master_keys(lasting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever seals first decides; the other is refused before it seals what nobody could open."""
 
     async def scene(here: Venue) -> None:
         alice = await enrolled(here)
         monkeypatch.setenv(MASTER_KEY_VARIABLE, base64.urlsafe_b64encode(bytes(32)).decode())
-        there = await Venue.open(Settings(store=file))
+        there = await Venue.open(Settings(store=lasting))
         new_key(await here.add_key(alice, api_key="one"))
         with pytest.raises(Refused) as refused:
             await there.add_key(alice, api_key="two")
@@ -492,7 +502,7 @@ def test_two_that_begin_with_different_master_keys(file: str, monkeypatch: pytes
         assert [key.api_key for key in await there.keys(alice)] == ["one"]
         await there.close()
 
-    run(file, scene)
+    run(lasting, scene)
 
 
 def test_a_loose_master_key_file_is_refused(file: str, tmp_path: Path) -> None:
@@ -622,7 +632,7 @@ def test_a_preview_agrees_when_the_clock_was_put_back(address: str, back: int) -
 # Quotas, settings, assets --------------------------------------------------------------------------------------------
 
 
-def test_quotas_survive_reopening(file: str) -> None:
+def test_quotas_survive_reopening(lasting: str) -> None:
     clock = FrozenClock()
 
     async def use_up(venue: Venue) -> None:
@@ -640,10 +650,10 @@ def test_quotas_survive_reopening(file: str) -> None:
         clock.advance(1)
         record_of(await venue.submit(alice.id, AUTO))
 
-    run(file, use_up, still_used_up, clock=clock)
+    run(lasting, use_up, still_used_up, clock=clock)
 
 
-def test_a_count_made_under_other_settings_is_not_trusted(file: str) -> None:
+def test_a_count_made_under_other_settings_is_not_trusted(lasting: str) -> None:
     """The shared daily quota is switched off for a while; what was done meanwhile still counts afterwards."""
 
     def scene_of(times: int, refused: int) -> Scene:
@@ -657,7 +667,7 @@ def test_a_count_made_under_other_settings_is_not_trusted(file: str) -> None:
         return scene
 
     clock = FrozenClock()
-    shared, plain = Settings(store=file, quota_shared_daily=True), Settings(store=file)
+    shared, plain = Settings(store=lasting, quota_shared_daily=True), Settings(store=lasting)
     run(shared, scene_of(3, refused=0), clock=clock)
     run(plain, scene_of(7, refused=0), clock=clock)
     run(shared, scene_of(1, refused=1), clock=clock)
@@ -678,17 +688,17 @@ def test_settings_reach_the_rules() -> None:
     run(settings, scene, clock=FrozenClock(20_000 * DAY_MS))
 
 
-def test_a_scale_cannot_be_changed(file: str) -> None:
+def test_a_scale_cannot_be_changed(lasting: str) -> None:
     async def scene(venue: Venue) -> None:
         assert (venue.assets["PEPE"].scale, venue.assets["USDT"].scale) == (4, 8)
 
-    run(Settings(store=file, assets={"PEPE": 4}), scene)
-    assert refusal_of(Settings(store=file, assets={"PEPE": 5})) == (
+    run(Settings(store=lasting, assets={"PEPE": 4}), scene)
+    assert refusal_of(Settings(store=lasting, assets={"PEPE": 5})) == (
         "SCALE_CHANGED: Asset PEPE has scale 4 in this store; the settings say 5."
     )
-    assert refusal_of(Settings(store=file, assets={"USDT": 2})).startswith("SCALE_CHANGED: Asset USDT")
-    run(Settings(store=file, assets={"PEPE": 4}), scene)
-    run(file, scene)
+    assert refusal_of(Settings(store=lasting, assets={"USDT": 2})).startswith("SCALE_CHANGED: Asset USDT")
+    run(Settings(store=lasting, assets={"PEPE": 4}), scene)
+    run(lasting, scene)
 
 
 @pytest.mark.parametrize("name", ["pepe", "", "PE PE", "P" * 21, "É"])
@@ -706,11 +716,11 @@ def test_a_store_that_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     assert refusal_of(Settings(store=f"sqlite:///{tmp_path}")).startswith("BAD_STORE_ADDRESS")
 
 
-def test_a_refused_opening_lets_go_of_the_store(file: str) -> None:
+def test_a_refused_opening_lets_go_of_the_store(lasting: str) -> None:
     """What was refused can be put right and opened at once."""
     for _ in range(3):
-        assert refusal_of(Settings(store=file, assets={"bad name": 1})).startswith("BAD_SETTING")
-    run(file, opened)
+        assert refusal_of(Settings(store=lasting, assets={"bad name": 1})).startswith("BAD_SETTING")
+    run(lasting, opened)
 
 
 # Trust ---------------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ must be unique among all accounts leads them."""
 ON_ONE_MACHINE = {"meta", "asset", "batch", "journal_end"}
 ACROSS_ACCOUNTS = {"tail", "accounts"}
 
-TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\);", re.S)
+TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\)", re.S)
 USED = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE) (\w+)(?: AS (\w+))?")
 
 

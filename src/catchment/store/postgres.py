@@ -146,15 +146,11 @@ class PostgresStore:
 
     async def _first_at(self, account: AccountId, time: int) -> int:
         """The number of an account's first record at or after a time, or of its next one."""
-        ((number,),) = await self._link.fetch("first_at", account, max(0, min(time, GREATEST)))
+        ((number,),) = await self._link.fetch("first_at", account, _time(time))
         return int(number)
 
     def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
-        return self._link.run(self._count_uses, account, sorted(triggers), since)
-
-    async def _count_uses(self, account: AccountId, triggers: Sequence[str], since: int) -> QuotaUse:
-        first = await self._first_at(account, since)
-        ((used, oldest),) = await self._link.fetch("count_uses", account, first, triggers)
+        ((used, oldest),) = self._fetch("count_uses", account, _time(since), sorted(triggers))
         return QuotaUse(since if oldest is None else oldest, used)
 
     # Accounts, keys, assets ----------------------------------------------------------------------------------------
@@ -342,6 +338,11 @@ class _PostgresTransaction:
             if await _write_rows(self._connection, "keep_states", kept, 3) != len(kept) // 3:
                 raise StoreFailed("an account has changed under its lock")
             return int(await self._connection.fetchval(SQL["end_batch"], records, batch))
+
+
+def _time(time: int) -> int:
+    """A time that fits into a column."""
+    return max(0, min(time, GREATEST))
 
 
 def batch_id() -> bytes:
