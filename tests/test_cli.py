@@ -169,6 +169,46 @@ def test_a_settings_file_is_read(run: Terminal, tmp_path: Path) -> None:
     assert [(row["ASSET"], row["MARGIN_FREE"]) for row in rows] == [("MINE", "1.25")]
 
 
+# A store on a server --------------------------------------------------------------------------------------------------
+
+
+def test_the_verbs_work_on_a_server(postgres: str) -> None:
+    run = Terminal(postgres)
+    run("account", "create", "alice")
+    secret = run.json("key", "create", "alice")["secret"]
+    assert secret
+    run("deposit", "alice", "USDT", "1000.1")
+    run("adjust", "alice", "UM", "BTC", "0.5")
+    run("withdraw", "alice", "USDT", "0.1")
+    assert "0.5" in run("collect", "alice", "--dry-run")
+    run("collect", "alice")
+    run("collect", "--all")
+    rows = {row["ASSET"]: row["MARGIN_FREE"] for row in table(run("balance", "alice"))}
+    assert rows == {"BTC": "0.50000000", "USDT": "1000.00000000"}
+    assert run("history", "alice").count("\n") == 1 + 5
+    assert len(run("export", "--format", "jsonl").splitlines()) == 5
+    assert run.json("verify")["findings"] == []
+    key = run.json("key", "list", "alice")[0]["api_key"]
+    run("key", "revoke", key)
+    assert "NO_SUCH_KEY" in run.refused("key", "revoke", key)
+    assert "alice" in run("account", "list")
+
+
+def test_a_servers_password_is_in_no_message(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Terminal("postgresql://me:s3cret@127.0.0.1:1/venue")
+    assert "postgresql://me@127.0.0.1:1/venue" in gone.refused("account", "list", code=5)
+    run = Terminal(postgres.replace("postgres:@", "postgres:s3cret@"))
+
+    def fail(*_: object) -> None:
+        raise StoreFailed("the disk is full")
+
+    run("account", "create", "alice")
+    monkeypatch.setattr("catchment.store.postgres.PostgresStore.add_account", fail)
+    line = run.refused("account", "create", "bob", code=5)
+    assert "the disk is full (BAD_STORE_ADDRESS" in line
+    assert "s3cret" not in line
+
+
 # Refusals and exit codes ----------------------------------------------------------------------------------------------
 
 

@@ -287,3 +287,25 @@ def test_a_process_whose_server_is_gone_commits_what_it_was_given_and_ends(file:
     assert process.wait(20) == 0
     assert [stored.record.command for stored in store.tail(0, 10)] == [FIVE] * 3
     store.close()
+
+
+def test_a_server_on_postgresql_writes_in_a_process_that_keeps_its_password(postgres: str) -> None:
+    """How a process was started, everybody on the machine can read."""
+
+    async def play() -> None:
+        venue = await Venue.open(Settings(store=postgres.replace("postgres:@", "postgres:s3cret@")), apart=True)
+        try:
+            made = await venue.add_account("alice")
+            assert isinstance(made, Account)
+            await pid_of(venue)
+            answers = await venue.submit_all([(made.id, FIVE)] * 100)
+            assert names(answers) == ["done"] * 100
+            assert await venue.tail(0, 1_000) == answers
+            assert isinstance(venue._batcher, ProcessBatcher)
+            assert venue._batcher._process is not None
+            assert "s3cret" not in str(venue._batcher._process.args)
+            assert "s3cret" not in repr(venue._batcher._order) + repr(venue.settings) + venue.store_address
+        finally:
+            await venue.close()
+
+    asyncio.run(play())

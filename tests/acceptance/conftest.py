@@ -1,11 +1,13 @@
-"""The program, started once for all stock clients, and once more with hardly any weight."""
+"""The program, started once for all stock clients on each store, and once more with hardly any weight."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
+from tests import databases
 from tests.acceptance.people import Kind, Ring
 from tests.acceptance.program import Program, running
 
@@ -27,11 +29,15 @@ def people(ring: Ring) -> str:
     return "\n".join([*walkers, *others, *raw, ring.account("reader", permissions='"READ"')])
 
 
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory, people: str) -> Iterator[Program]:
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, people: str) -> Iterator[Program]:
     """All tests share one address, so it has more weight than the usual 6000 a minute."""
-    with running(tmp_path_factory.mktemp("venue"), people, "--weight-per-minute", "10000000") as program:
-        yield program
+    with ExitStack() as stack:
+        store = ""
+        if request.param == "postgres":
+            store = stack.enter_context(databases.new_schema(request.getfixturevalue("postgres_server")))
+        folder = tmp_path_factory.mktemp("venue")
+        yield stack.enter_context(running(folder, people, "--weight-per-minute", "10000000", store=store))
 
 
 @pytest.fixture

@@ -21,13 +21,14 @@ STOPS_WITHIN_S: Final = 20
 class Program:
     """A running `catchment serve`; its address is on this machine."""
 
-    def __init__(self, store: Path, scenario: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "catchment", "serve", "--json", "--store", f"sqlite:///{store}", "--port", "0"]
+    def __init__(self, store: str, scenario: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "catchment", "serve", "--json", "--store", store, "--port", "0"]
         self.process = subprocess.Popen(
             [*command, "--scenario", str(scenario), *options],
             stdout=subprocess.PIPE,
-            # What a developer has set for a venue of their own must not reach this one.
-            env={name: value for name, value in os.environ.items() if not name.startswith("CATCHMENT_")},
+            # What a developer has set or kept for a venue of their own must not reach this one.
+            env={name: value for name, value in os.environ.items() if not name.startswith("CATCHMENT_")}
+            | {"XDG_DATA_HOME": str(scenario.parent)},
         )
         self.announced = self._announcement()
         self.url: str = self.announced["url"]
@@ -64,11 +65,11 @@ class Program:
 
 
 @contextmanager
-def running(folder: Path, scenario: str, *options: str) -> Iterator[Program]:
-    """The program over a store in this folder, until the block ends; a scenario is given as text."""
+def running(folder: Path, scenario: str, *options: str, store: str = "") -> Iterator[Program]:
+    """The program over a store, by default in this folder, until the block ends; a scenario is given as text."""
     file = folder / "scenario.toml"
     file.write_text(scenario, encoding="utf-8")
-    program = Program(folder / "venue.sqlite", file, *options)
+    program = Program(store or f"sqlite:///{folder / 'venue.sqlite'}", file, *options)
     try:
         yield program
     finally:
