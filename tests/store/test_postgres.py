@@ -705,17 +705,17 @@ def test_who_the_server_does_not_know_is_refused_in_its_words(postgres_server: s
 
 def test_the_password_is_not_shown(postgres_server: str, postgres: str, caplog: pytest.LogCaptureFixture) -> None:
     parts = urlsplit(postgres)
-    user = parts.username or "postgres"
-    with_password = parts._replace(netloc=f"{user}:s3cret@{parts.netloc.rpartition('@')[2]}").geturl()
-    store = PostgresStore(with_password)
-    assert store.address == postgres.replace(":@", "@")
-    assert "s3cret" not in repr(store) + str(store.address)
+    password = parts.password or "s3cret"  # a server that trusts everybody takes any
+    host = parts.netloc.rpartition("@")[2]
+    store = PostgresStore(parts._replace(netloc=f"{parts.username}:{password}@{host}").geturl())
+    assert store.address == parts._replace(netloc=f"{parts.username}@{host}").geturl()
+    assert password not in repr(store)
     end_connections(postgres)
     store.newest()
     store.close()
     with pytest.raises(StoreFailed) as failed:
         store.newest()
-    assert "s3cret" not in repr(failed.value) + caplog.text
+    assert password not in repr(failed.value) + caplog.text
 
 
 def test_no_connection_is_left_when_a_store_is_closed(postgres: str) -> None:

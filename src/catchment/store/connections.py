@@ -36,6 +36,8 @@ OUTCOME_WITHIN_S: Final = 30
 """How long the outcome of a commit is looked for, in seconds."""
 LOOK_AGAIN_AFTER_S: Final = 1 / 10
 CLOSE_WITHIN_S: Final = 5
+KEEP_ALIVE_AFTER_S: Final = 60
+"""After how long without a word the server asks whether we are there, so that nobody on the way forgets the line."""
 
 TRANSIENT: Final = frozenset({"40001", "40P01"})
 """A serialization failure and a deadlock: another writer was in the way, and nothing happened."""
@@ -59,6 +61,7 @@ def settings() -> dict[str, str]:
         "enable_mergejoin": "off",
         "jit": "off",
         "plan_cache_mode": "force_generic_plan",
+        "tcp_keepalives_idle": str(KEEP_ALIVE_AFTER_S),
         "statement_timeout": f"{STATEMENT_WITHIN_S}s",
         "lock_timeout": f"{LOCK_WITHIN_S * 1_000:.0f}ms",
         "idle_in_transaction_session_timeout": f"{IDLE_WITHIN_S}s",
