@@ -93,7 +93,7 @@ class PostgresStore:
                 connection = await self._link.connect()
                 try:
                     await connection.execute("BEGIN")
-                    await connection.fetch(SQL["wait_for_commits"])
+                    await connection.fetch(SQL["take_turn"])
                     return bool(await connection.fetch(SQL["batch_landed"], batch))
                 finally:
                     await self._link.roll_back(connection)
@@ -337,6 +337,7 @@ class _PostgresTransaction:
             await _write_rows(self._connection, "append", rows, 8)
             if await _write_rows(self._connection, "keep_states", kept, 3) != len(kept) // 3:
                 raise StoreFailed("an account has changed under its lock")
+            await self._connection.fetch(SQL["take_turn"])
             return int(await self._connection.fetchval(SQL["end_batch"], records, batch))
 
 

@@ -6,8 +6,9 @@
 -- What stands before "times" is repeated, so that one statement serves many rows.
 --
 -- A journal row knows its batch and its place in it. The batch's row, written as the last thing before the commit, has
--- the sequence of its first record: so the one lock that all writers share is held for the commit alone, and who sees
--- a batch sees all batches before it.
+-- the sequence of its first record: so the one lock that all writers share, the row in `turn`, is held for the commit
+-- alone, and who sees a batch sees all batches before it. That row is locked and never changed: a counter in its place
+-- would leave a dead version at every commit, and slow all of them down for as long as a backup keeps those alive.
 --
 -- An account's numbers have no gap and its times never fall with them: a time is found by halving, without an index.
 
@@ -58,8 +59,8 @@ CREATE TABLE batch (
     first bigint NOT NULL,
     id    bytea NOT NULL UNIQUE
 );
-CREATE TABLE journal_end (
-    newest bigint NOT NULL
+CREATE TABLE turn (
+    whose text NOT NULL
 );
 CREATE TABLE api_key (
     account     bytea NOT NULL REFERENCES account (id),
@@ -77,7 +78,7 @@ CREATE TABLE key_of_account (
     account bytea NOT NULL
 );
 INSERT INTO meta (name, value) VALUES ('schema_version', '1'), ('keys_version', '0');
-INSERT INTO journal_end (newest) VALUES (0);
+INSERT INTO turn (whose) VALUES ('of the transaction that commits');
 
 -- name: make_durable
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
@@ -122,18 +123,18 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8) /* times */;
 INSERT INTO holding (account, version, state) VALUES ($1, $2, $3) /* times */
 ON CONFLICT (account) DO UPDATE SET state = excluded.state WHERE holding.version = excluded.version;
 
--- name: end_batch
-WITH ended AS (UPDATE journal_end SET newest = newest + $1 RETURNING newest)
-INSERT INTO batch (last, first, id) SELECT newest, newest - $1 + 1, $2 FROM ended RETURNING first;
+-- name: take_turn
+SELECT whose FROM turn FOR UPDATE;
 
--- name: wait_for_commits
-SELECT newest FROM journal_end FOR UPDATE;
+-- name: end_batch
+INSERT INTO batch (last, first, id)
+SELECT coalesce(max(last), 0) + $1, coalesce(max(last), 0) + 1, $2 FROM batch RETURNING first;
 
 -- name: batch_landed
 SELECT last FROM batch WHERE id = $1;
 
 -- name: newest
-SELECT newest FROM journal_end;
+SELECT coalesce(max(last), 0) FROM batch;
 
 -- name: batches_between
 SELECT id, first, last FROM batch WHERE last > $1 AND last <= $2
