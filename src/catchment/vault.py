@@ -63,7 +63,6 @@ class Vault:
             return fresh
         try:
             if create and not self._path.exists():
-                self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._write_once(self._path, fresh)
             if self._path.stat().st_mode & 0o077:
                 raise Refused(errors.BAD_SETTING(self._path, "the master key's file must have mode 0600"))

@@ -60,15 +60,28 @@ def refusal_of(address: str) -> str:
     return f"{refused.value.rejection.name}: {refused.value}"
 
 
-def ours(address: str) -> int:
-    """How many connections the stores of a schema's tests have."""
-    return int(databases.value(address, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'catchment'"))
+def backends(store: PostgresStore) -> list[int]:
+    """The server's processes for the connections of a store."""
+    return [connection.get_server_pid() for connection in store._link._all]
 
 
-def end_connections(address: str) -> None:
-    databases.execute(
-        address, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'catchment'"
-    )
+def alive(address: str, pids: list[int]) -> int:
+    return int(databases.value(address, "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY ($1)", pids))
+
+
+def end_connections(address: str, store: PostgresStore) -> None:
+    """As an operator ends them; over when the server has none of them any more."""
+    pids = backends(store)
+    assert pids
+    databases.value(address, "SELECT count(pg_terminate_backend(pid)) FROM unnest($1::int[]) AS pid", pids)
+    wait_until(lambda: not alive(address, pids))
+
+
+def wait_until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 # Several writers -----------------------------------------------------------------------------------------------------
@@ -222,8 +235,7 @@ def test_an_account_that_another_writer_has_is_waited_for(postgres: str, store: 
     with store.transaction() as transaction:
         states = transaction.load([alice])
         began.set()
-        while not databases.value(postgres, "SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            time.sleep(0.01)
+        wait_until(lambda: databases.value(postgres, "SELECT count(*) FROM pg_locks WHERE NOT granted") > 0)
         assert not waited.is_set()
         assert states[alice].number == 0
     thread.join()
@@ -435,7 +447,7 @@ def test_a_connection_ended_before_the_commit_is_nothing_happened(postgres: str,
     def attempt() -> None:
         with store.transaction() as transaction:
             transaction.load([alice])
-            end_connections(postgres)
+            end_connections(postgres, store)
             transaction.load([account_id(2)])
 
     with pytest.raises(StoreFailed):
@@ -453,7 +465,7 @@ def test_a_connection_ended_while_it_rested_is_replaced(postgres: str, store: Po
         lambda: int(store.add_account(Account(account_id(2), "two", portfolio_margin=True, created=FIRST))),
     ]
     for attempt in attempts:
-        end_connections(postgres)
+        end_connections(postgres, store)
         assert attempt() == 1
 
 
@@ -725,7 +737,7 @@ def test_the_password_is_not_shown(postgres_server: str, postgres: str, caplog: 
     store = PostgresStore(parts._replace(netloc=f"{parts.username}:{password}@{host}").geturl())
     assert store.address == parts._replace(netloc=f"{parts.username}@{host}").geturl()
     assert password not in repr(store)
-    end_connections(postgres)
+    end_connections(postgres, store)
     store.newest()
     store.close()
     with pytest.raises(StoreFailed) as failed:
@@ -733,18 +745,14 @@ def test_the_password_is_not_shown(postgres_server: str, postgres: str, caplog: 
     assert password not in repr(failed.value) + caplog.text
 
 
-def test_no_connection_is_left_when_a_store_is_closed(postgres: str) -> None:
-    before = ours(postgres)
-    store = PostgresStore(postgres)
+def test_no_connection_is_left_when_a_store_is_closed(postgres: str, store: PostgresStore) -> None:
     store.newest()
-    assert ours(postgres) == before + 1
+    pids = backends(store)
+    assert alive(postgres, pids) == len(pids) == 1
     store.close()
     store.close()
-    deadline = time.monotonic() + PATIENCE_S
-    while ours(postgres) > before:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert [thread.name for thread in threading.enumerate() if thread.name == "catchment-postgresql"] == []
+    wait_until(lambda: not alive(postgres, pids))
+    assert not store._link._thread.is_alive()
 
 
 def test_commits_are_durable_even_where_they_are_not_by_default(postgres: str) -> None:

@@ -3,6 +3,7 @@ folder."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -74,4 +75,6 @@ def _open_postgres(address: str) -> Store:
             raise
         words = "the driver is not installed; pip install 'catchment[postgres]'"
         raise Refused(errors.BAD_STORE_ADDRESS(hide_password(address), words)) from None
+    with suppress(OSError):  # where the master key goes, if it is not in the environment
+        data_folder().mkdir(parents=True, exist_ok=True)
     return PostgresStore(address)
