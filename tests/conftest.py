@@ -32,4 +32,5 @@ def postgres(postgres_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path))
     with databases.new_schema(postgres_server) as address:
+        databases.spread_where_possible(address)
         yield address

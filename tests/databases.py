@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
+from catchment.store.connections import SQL
+from catchment.store.postgres import PostgresStore
+
 Result = TypeVar("Result")
 _NUMBERS = itertools.count(1)
 
@@ -58,6 +61,14 @@ def new_schema(server: str) -> Iterator[str]:
     execute(server, f"CREATE SCHEMA {name}")
     yield in_schema(server, name)
     execute(server, f"DROP SCHEMA {name} CASCADE")
+
+
+def spread_where_possible(address: str) -> None:
+    """On a Citus coordinator, every test runs on tables that are spread over its machines."""
+    if value(address, SQL["has_citus"]):
+        store = PostgresStore(address)
+        store.distribute()
+        store.close()
 
 
 def execute(address: str, *statements: str) -> None:

@@ -183,7 +183,7 @@ class Connections:
         )
         self._all.add(connection)
         try:
-            await connection.execute(SQL["make_durable"])
+            await connection.execute(SQL["make_ready"])
         except FAILURES:
             self._drop(connection)
             raise

@@ -35,6 +35,8 @@ SCHEMA_LOCK: Final = 0x63617463686D656E
 ENCODING: Final = "UTF8"
 ROWS_AT_ONCE: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 """How many rows one statement may write; a few fixed numbers, so that each is prepared once and kept."""
+TAIL_TRIES: Final = 20
+"""How often the tail is looked at while the machines of a cluster commit."""
 GREATEST: Final = 2**61
 """Times, numbers and limits beyond this are all the same."""
 
@@ -112,15 +114,26 @@ class PostgresStore:
         return self._link.run(self._tail, min(after, GREATEST), min(limit, GREATEST))
 
     async def _tail(self, after: int, limit: int) -> list[Stored]:
-        """The batches first, then their rows: a batch that is seen is whole, and so are all before it."""
+        """Looks again while a batch is not whole: on a cluster the coordinator has committed before its workers have."""
+        for again in range(TAIL_TRIES):
+            if again:
+                await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
+            found, end = await self._look_at_tail(after, limit)
+            if len(found) == end - after:
+                return found
+        raise StoreFailed(f"{end - after - len(found)} of the records from {after + 1} to {end} are missing")
+
+    async def _look_at_tail(self, after: int, limit: int) -> tuple[list[Stored], int]:
+        """The batches first, then their rows, and the sequence up to which there should be rows: who sees a batch sees
+        all batches before it."""
         rows = await self._link.fetch("batches_between", after, after + limit)
         found = sorted((first, last, batch) for batch, first, last in rows if first <= after + limit)
         if not found:
-            return []
+            return [], after
         firsts = {batch: first for first, _, batch in found}
-        (low, _, lowest), (high, _, highest) = found[0], found[-1]
+        (low, _, lowest), (high, last, highest) = found[0], found[-1]
         cut = (lowest, max(0, after + 1 - low), highest, after + limit - high)
-        return _in_sequence(await self._link.fetch("tail", list(firsts), *cut), firsts)
+        return _in_sequence(await self._link.fetch("tail", list(firsts), *cut), firsts), min(last, after + limit)
 
     def newest(self) -> int:
         return int(self._fetch("newest")[0][0])
@@ -235,6 +248,31 @@ class PostgresStore:
 
         self._link.run(self._transact, add)
         return self._meta("master_key")
+
+    def distribute(self) -> bool:
+        """Spread the tables over the machines of a Citus cluster; False if they are spread already.
+
+        Refuses (BAD_STORE_ADDRESS) a server without the extension, and what the cluster refuses.
+        """
+        try:
+            return self._link.run(self._distribute)
+        except FAILURES as error:
+            raise Refused(errors.BAD_STORE_ADDRESS(self.address, reason(error))) from None
+
+    async def _distribute(self) -> bool:
+        connection = await self._link.connect()
+        try:
+            if not await connection.fetch(SQL["has_citus"]):
+                raise Refused(errors.BAD_STORE_ADDRESS(self.address, "its database has no extension citus"))
+            await connection.execute("BEGIN")
+            await connection.fetch(SQL["one_at_a_time"], SCHEMA_LOCK)
+            if await connection.fetchval(SQL["distributed"]):
+                return False
+            await connection.execute(SQL["distribute"])
+            await connection.execute("COMMIT")
+            return True
+        finally:
+            await self._link.roll_back(connection)
 
     def close(self) -> None:
         """End every connection."""

@@ -80,8 +80,33 @@ CREATE TABLE key_of_account (
 INSERT INTO meta (name, value) VALUES ('schema_version', '1'), ('keys_version', '0');
 INSERT INTO turn (whose) VALUES ('of the transaction that commits');
 
--- name: make_durable
+-- The tables spread over the machines of a Citus cluster, each account's rows together. What orders commits stays on the
+-- coordinator. Names and keys are found by their own text, so they lie wherever that is; they are looked up, never joined.
+
+-- name: distribute
+SELECT create_distributed_table('account', 'id', colocate_with => 'none');
+SELECT create_distributed_table('holding', 'account', colocate_with => 'account');
+SELECT create_distributed_table('journal', 'account', colocate_with => 'account');
+SELECT create_distributed_table('api_key', 'account', colocate_with => 'account');
+SELECT create_distributed_table('name_of_account', 'name', colocate_with => 'none');
+SELECT create_distributed_table('key_of_account', 'api_key', colocate_with => 'name_of_account');
+SELECT create_reference_table('asset');
+SELECT create_reference_table('meta');
+
+-- name: distributed
+SELECT partmethod <> 'n' FROM pg_catalog.pg_dist_partition WHERE logicalrelid = 'journal'::regclass;
+
+-- name: has_citus
+SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'citus';
+
+-- A commit that was answered is on the disk. On a cluster, a plan is made for the accounts of each call, because it says
+-- which machines are asked; and an UPDATE goes from shard to shard, so that every writer locks in the same order.
+
+-- name: make_ready
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+SELECT set_config('plan_cache_mode', 'force_custom_plan', false),
+    set_config('citus.multi_shard_modify_mode', 'sequential', false)
+FROM pg_catalog.pg_extension WHERE extname = 'citus';
 
 -- name: one_at_a_time
 SELECT pg_advisory_xact_lock($1);
