@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, cast
 
 from catchment import errors, writer
@@ -31,6 +31,8 @@ STOPS_WITHIN_S: Final = 20
 """How long the writer's process may take to finish once it was told to, in seconds."""
 STARTED_AGAIN_AFTER_S: Final = 0.5
 
+MakeExecutor = Callable[[int, str], Executor]
+"""Makes what runs blocking calls: takes a number of workers and their name."""
 Waiting = tuple[AccountId, Command, "asyncio.Future[Answer]"]
 
 
@@ -96,7 +98,15 @@ class ThreadBatcher(Batcher):
     """Writes on a thread of this process: for stores that live in it, for a command line, for a frozen clock."""
 
     def __init__(
-        self, store: Store, clock: Clock, rules: Rules, *, queue: int, batch: int, landed: Callable[[int], None]
+        self,
+        store: Store,
+        clock: Clock,
+        rules: Rules,
+        *,
+        queue: int,
+        batch: int,
+        landed: Callable[[int], None],
+        executor: MakeExecutor = ThreadPoolExecutor,
     ) -> None:
         """`batch` is the number of commands committed together at most."""
         super().__init__(queue=queue, landed=landed)
@@ -104,7 +114,7 @@ class ThreadBatcher(Batcher):
         self._store = store
         self._clock = clock
         self._rules = rules
-        self._writer = ThreadPoolExecutor(1, "catchment-writer")
+        self._writer = executor(1, "catchment-writer")
 
     async def close(self) -> None:
         await super().close()

@@ -16,7 +16,7 @@ import msgspec
 
 from catchment import errors, signature
 from catchment.asset import DEFAULT_SCALE, Asset, valid_name
-from catchment.batcher import Batcher, ProcessBatcher, ThreadBatcher
+from catchment.batcher import Batcher, MakeExecutor, ProcessBatcher, ThreadBatcher
 from catchment.clock import Clock, RealClock
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
@@ -124,7 +124,16 @@ class Verdict(msgspec.Struct, frozen=True):
 class Venue:
     """One open venue over one store. Made by `Venue.open` on the event loop that uses it."""
 
-    def __init__(self, store: Store, vault: Vault, settings: Settings, clock: Clock, *, apart: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        settings: Settings,
+        clock: Clock,
+        *,
+        apart: bool,
+        executor: MakeExecutor = ThreadPoolExecutor,
+    ) -> None:
         self.store_address = store.address
         self.settings = settings
         self.clock = clock
@@ -138,12 +147,12 @@ class Venue:
         self.prices = _prices(settings)
         self._store = store
         self._vault = vault
-        self._readers = ThreadPoolExecutor(READERS, "catchment-reader")
+        self._readers = executor(READERS, "catchment-reader")
         self._holders: OrderedDict[str, Holder | None] = OrderedDict()
         self._keys_version = store.keys_version()
         self.newest = store.newest()
         """The newest sequence known here, by whomever it was written: what a subscriber's cursor is woken by."""
-        self._batcher = self._make_batcher(apart)
+        self._batcher = self._make_batcher(apart, executor)
         self._watching = asyncio.create_task(self._watch())
 
     @classmethod
@@ -415,11 +424,13 @@ class Venue:
 
     # Inside --------------------------------------------------------------------------------------------------------
 
-    def _make_batcher(self, apart: bool) -> Batcher:
+    def _make_batcher(self, apart: bool, executor: MakeExecutor) -> Batcher:
         queue, batch = self.settings.queue, self.settings.batch
         if apart:
             return ProcessBatcher(Order(self.settings.store, self.rules, batch), queue=queue, landed=self._landed)
-        return ThreadBatcher(self._store, self.clock, self.rules, queue=queue, batch=batch, landed=self._landed)
+        return ThreadBatcher(
+            self._store, self.clock, self.rules, queue=queue, batch=batch, landed=self._landed, executor=executor
+        )
 
     def _landed(self, newest: int) -> None:
         """Something was committed, up to a sequence."""
