@@ -4,6 +4,8 @@
 PYTHON ?=
 # For example: make test PYTEST_ARGS="-x -k quota"
 PYTEST_ARGS ?=
+# For example: make simulate SIMULATE_ARGS="--seed 7 --days 1"
+SIMULATE_ARGS ?=
 # For example: make lock LOCK_ARGS=--upgrade
 LOCK_ARGS ?=
 
@@ -14,7 +16,7 @@ CODE := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format bench docs lock wheel clean
+.PHONY: help demo test lint types format simulate bench docs lock wheel clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +38,9 @@ types: .venv/test.stamp ## Check types
 format: .venv/test.stamp ## Rewrite the code in the house's format
 	$(PY) -m ruff check --fix --exit-zero --quiet $(CODE)
 	$(PY) -m ruff format $(CODE)
+
+simulate: .venv/test.stamp ## Play fresh seeds of the simulation for ten minutes
+	$(PY) -m tests.simulation $(SIMULATE_ARGS)
 
 bench: .venv/bench.stamp ## Set up and run the benchmark
 	$(PY) -m bench
