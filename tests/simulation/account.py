@@ -191,6 +191,12 @@ class Account:
         first = bisect_right(times, time - HOUR) if hourly else bisect_left(times, time - time % DAY)
         return times[first:]
 
+    def left(self, trigger: str, time: int) -> list[tuple[int, int]]:
+        """For each quota: how many uses are left at a time, and the limit."""
+        time = max(time, self.last)
+        quotas = self.quotas(trigger)
+        return [(max(0, limit - len(self.used(whose, hourly, time))), limit) for whose, limit, hourly in quotas]
+
     def may_collect(self, trigger: str, time: int) -> bool:
         return all(len(self.used(whose, hourly, time)) < limit for whose, limit, hourly in self.quotas(trigger))
 

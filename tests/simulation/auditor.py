@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from tests.simulation.account import INNER, QUOTA, Account, Command, whole_units
-from tests.simulation.history import UNANSWERED, Asked, Exchange, History, Key, Row
+from tests.simulation.history import UNANSWERED, Asked, Exchange, History, Key, Preview, Row
 
 MINUTE: Final = 60_000
 THREE_DAYS: Final = 3 * 86_400_000
@@ -118,6 +118,8 @@ class Auditor:
             self._order_answered(order)
             given = Given(order, order.account, json.loads(order.command), order.code, order.retry_after)
             self._command(given, "a direct command")
+        for preview in self.history.previews:
+            self._preview(preview)
         self._match()
         for account in self.history.accounts:
             self._replay(account)
@@ -381,6 +383,35 @@ class Auditor:
         else:
             says = f"{what}: {command} refused with {code}"
             self._claim(given.account, asked, lambda account: account.outcome(command) == code, says)
+
+    def _preview(self, preview: Preview) -> None:
+        """It says what the command would do, and what the quotas leave at some moment between asking and answering."""
+        what = f"a preview at {preview.asked_at:.3f}"
+        command, moves = json.loads(preview.command), json.loads(preview.moves)
+        if preview.after == UNANSWERED:
+            self._find(f"{what}: was never answered")
+        if preview.code is None:
+            return
+        if preview.account not in self.history.accounts:
+            self._expect(what, preview.code, {-1109})
+            return
+        trigger = command["trigger"] if command["type"] == "AutoCollection" else "OPERATOR"
+        low, high = preview.clock_low, preview.clock_high
+        left = list(preview.left.values())
+
+        def holds(account: Account) -> bool:
+            bounds = [*zip(account.left(trigger, low), account.left(trigger, high), strict=True)]
+            if len(bounds) != len(left) or not all(
+                min(b) <= one <= max(b) for b, one in zip(bounds, left, strict=True)
+            ):
+                return False
+            if preview.code == QUOTA:
+                return account.refuses(trigger, low, high, preview.retry_after)
+            due = account.outcome(command)
+            return due == preview.code if isinstance(due, int) else not preview.code and [*map(list, due)] == moves
+
+        says = f"{what}: {command} would give {preview.code}, {moves}, and quotas {left}"
+        self._claim(preview.account, preview, holds, says)
 
     def _match(self) -> None:
         """Every command done is in the journal once, none refused, the others at most once, and nothing else is."""

@@ -53,6 +53,19 @@ class Order(Asked):
 
 
 @dataclass(slots=True, kw_only=True)
+class Preview(Asked):
+    """What a collection would have done, as it was told: the transfers it would make, as JSON text, or a code."""
+
+    account: str
+    command: bytes
+    code: int | None = None
+    retry_after: int | None = None
+    moves: bytes = b"[]"
+    left: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By quota: uses left, and the limit."""
+
+
+@dataclass(slots=True, kw_only=True)
 class Key:
     """An API key and its life. A moment is None while it has not come, or if nobody knows whether it came."""
 
@@ -101,6 +114,7 @@ class History:
     terms: Terms
     exchanges: list[Exchange] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    previews: list[Preview] = field(default_factory=list)
     keys: dict[str, Key] = field(default_factory=dict)
     accounts: dict[str, bool] = field(default_factory=dict)
     """By id in hexadecimal: whether it is in Portfolio Margin."""

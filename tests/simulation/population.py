@@ -67,7 +67,7 @@ class Population:
             (2, self.hammer),
             (3, self.burn_quota),
             (6, self.change_keys),
-            (2, self.at_the_command_line),
+            (4, self.at_the_command_line),
         ]
 
     async def live(self, seconds: float) -> None:
@@ -296,7 +296,15 @@ class Population:
 
     async def at_the_command_line(self) -> None:
         person = self.person() if self.rng.random() < 0.9 else Person(AccountId(bytes(16)), [])
-        await self.world.besides(lambda server: server.order(person.account, self.command()))
+        rehearsed = self.rng.choice(
+            [AutoCollection(trigger) for trigger in Trigger] + [AssetCollection("BTC", Trigger.API)]
+        )
+
+        async def work(server: Server) -> None:
+            await server.preview(person.account, rehearsed)
+            await server.order(person.account, self.command())
+
+        await self.world.besides(work)
 
     async def _order(self, server: Server, person: Person, *commands: Command) -> None:
         await server.start(server.order, person.account, *commands)

@@ -153,6 +153,18 @@ def stale_reading(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(venue.Venue, "state", state)
 
 
+def preview_that_drifts(patch: pytest.MonkeyPatch) -> None:
+    """A dry run does not know that BNB in UM stays."""
+    real = venue.Venue._preview
+
+    def preview(self: Any, account: Any, command: Any) -> Any:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(collection, "BNB", "NONE")
+            return real(self, account, command)
+
+    patch.setattr(venue.Venue, "_preview", preview)
+
+
 def retry_that_repeats(patch: pytest.MonkeyPatch) -> None:
     """A batch whose outcome is unknown is written again."""
     real = writer.write_batch
@@ -262,6 +274,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (stale_state, "follows"),
     (stale_version, "had to move"),
     (stale_reading, "is not what the account held"),
+    (preview_that_drifts, "a preview at"),
     (retry_that_repeats, "not asked for, or not that often"),
     (unknown_told_as_refused, "not asked for, or not that often"),
     (refused_told_as_done, "and not in the journal"),

@@ -22,7 +22,7 @@ from catchment import venue as venues
 from catchment.config import Settings
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
-from catchment.ledger.commands import Command
+from catchment.ledger.commands import AssetCollection, AutoCollection, Command
 from catchment.papi.rest import Rest
 from catchment.store import sqlite
 from catchment.store.base import Store, StoreFailed
@@ -32,7 +32,7 @@ from catchment.store.statements import SQL
 from catchment.vault import MASTER_KEY_VARIABLE, Vault
 from catchment.venue import Venue
 from tests.simulation.auditor import Auditor
-from tests.simulation.history import Asked, Exchange, History, Order, Row, Terms
+from tests.simulation.history import Asked, Exchange, History, Order, Preview, Row, Terms
 from tests.simulation.loop import Inline, Loop
 from tests.simulation.stores import Fault, Faults, Injected, SimulatedStore
 
@@ -203,6 +203,23 @@ class Server:
                 order.code, order.sequence = 0, answer.sequence
             self.answered(order)
         return orders
+
+    async def preview(self, account: AccountId, command: AutoCollection | AssetCollection) -> None:
+        """What a command line's dry run is told."""
+        preview = Preview(**self.asked(), account=account.hex(), command=msgspec.json.encode(command))
+        self.world.history.previews.append(preview)
+        self.arrived(preview)
+        try:
+            told = await self.venue.preview(account, command)
+        except StoreFailed:
+            self.answered(preview)
+            raise
+        if isinstance(told.answer, Rejection):
+            preview.code, preview.retry_after = told.answer.code, told.answer.retry_after
+        else:
+            preview.code, preview.moves = 0, msgspec.json.encode(told.answer.transfers)
+        preview.left = told.quotas
+        self.answered(preview)
 
     def die(self) -> None:
         """Everything that was not durable is gone; who waits sees the connection end."""
@@ -468,6 +485,7 @@ def surroundings(world: World) -> Iterator[None]:
             mock.patch("os.urandom", tokens.randbytes),
             patched(venues, "KEYS_CHECKED_EVERY_S", world.history.terms.looks_every),
             patched(sqlite, "FOLD_EVERY", world.rng.choice([20, 200, 8_192])),
+            patched(sqlite, "MILESTONE_EVERY", world.rng.choice([4, 16, 256])),
             mock.patch("catchment.store.states.STATES_KEPT", world.rng.choice([2, 16_384])),
             mock.patch.dict(SQL, {"pragmas": pragmas}),
             patched(logger, "propagate", False),
