@@ -213,10 +213,10 @@ class Population:
         """Collect until the quota refuses, from many addresses, and again at the very millisecond it may."""
         rng, world, person = self.rng, self.world, self.person()
         limit = world.settings.quota_api_per_hour
-        if limit > 30 and rng.random() < 0.95:
+        if limit > 30 and rng.random() < 0.85:
             return
-        for start in range(0, limit + 3, 8):
-            asked = [self._from_anywhere(person) for _ in range(min(8, limit + 3 - start))]
+        for _ in range(limit // 6 + 1):  # some more than the limit, for some of them fail
+            asked = [self._from_anywhere(person) for _ in range(8)]
             answers = await asyncio.gather(*asked)
             if any(answer is not None and code_of(answer) == -1003 for answer in answers):
                 break
