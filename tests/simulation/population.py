@@ -6,6 +6,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -407,7 +408,7 @@ class Population:
                     world.faults.counts[Fault.KILLED] += 1
                     server.die()
                 case 2:
-                    await world.restart(place)
+                    self._begin(partial(world.restart, place))
                 case 3 | 4 | 5:
                     world.step_clock(-rng.randrange(1, 3_000))
                 case 6 | 7:
