@@ -41,9 +41,9 @@ WEIGHTS: Final = {
 }
 OPEN: Final = frozenset({"/papi/v1/ping", "/papi/v1/time"})
 NOTHING_HAPPENED: Final = frozenset({-1001, -1016})
-PERHAPS: Final = frozenset({-1000, -1007, None})
+PERHAPS: Final = frozenset({-1007, None})
 """Codes after which a command may be in the journal; None is no answer at all."""
-STATUS: Final = {-1000: 500, -1001: 503, -1007: 503, -1016: 503, -2014: 401, -2015: 401, -5000: 404, QUOTA: 429}
+STATUS: Final = {-1001: 503, -1007: 503, -1016: 503, -2014: 401, -2015: 401, -5000: 404, QUOTA: 429}
 
 
 @dataclass(slots=True)
@@ -199,13 +199,13 @@ class Auditor:
             return
         admitted = self._gate(exchange, sent, payload or raw, unquote(signature.decode()))
         if code in {-2014, -2015, -1021, -1022, -1131} or None not in admitted:
-            self._expect(what, code, admitted | {-1000, None} if code is None else admitted | {-1000})
+            self._expect(what, code, admitted | {-1001, None} if code is None else admitted | {-1001})
             return
         assert exchange.api_key is not None
         account = self.history.keys[exchange.api_key].account
         if exchange.method == "POST":
             self._collection(exchange, sent, account, code, what)
-        elif code is not None and code != -1000:
+        elif code is not None and code != -1001:
             self._reading(exchange, sent, account, code, what)
 
     def _expect(self, what: str, code: int | None, allowed: set[int | None]) -> None:
@@ -322,7 +322,7 @@ class Auditor:
         if exchange.path.endswith("asset-collection"):
             command = self._asset_collection(sent)
         if isinstance(command, int):
-            self._expect(what, code, {command, -1000, None} if code is None else {command, -1000})
+            self._expect(what, code, {command, -1001, None} if code is None else {command, -1001})
             return
         if code == 0 and json.loads(exchange.answer) != {"msg": "success"}:
             self._find(f"{what}: success is said as {exchange.answer!r}")

@@ -236,7 +236,7 @@ def keys_never_looked_at(patch: pytest.MonkeyPatch) -> None:
     async def watch(self: Any) -> None:
         await asyncio.sleep(10**9)
 
-    patch.setattr(venue.Venue, "_watch_keys", watch)
+    patch.setattr(venue.Venue, "_watch", watch)
 
 
 def free_request(patch: pytest.MonkeyPatch) -> None:
@@ -282,7 +282,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (bnb_from_um, "moved BNB out of UM"),
     (broken_chain, "the digest does not follow"),
     (time_runs_back, "time runs back"),
-    (keys_never_looked_at, "answered 0, expected one of ['-1000', '-2015']"),
+    (keys_never_looked_at, "answered 0, expected one of ['-1001', '-2015']"),
     (free_request, "header says"),
     (ban_a_refusal_late, "expected 418"),
     (a_digit_lost, "is not what the account held"),

@@ -251,7 +251,7 @@ class Server:
 
     def _stop(self) -> None:
         self.gone = self.dead = True
-        self.venue._keys_watch.cancel()
+        self.venue._watching.cancel()
         for executor in self._executors:
             executor.end()
         if isinstance(self.engine, SqliteStore):
@@ -483,7 +483,7 @@ def surroundings(world: World) -> Iterator[None]:
             patched(secrets, "token_bytes", tokens.randbytes),
             patched(secrets, "choice", tokens.choice),
             mock.patch("os.urandom", tokens.randbytes),
-            patched(venues, "KEYS_CHECKED_EVERY_S", world.history.terms.looks_every),
+            patched(venues, "WATCHED_EVERY_S", world.history.terms.looks_every),
             patched(sqlite, "FOLD_EVERY", world.rng.choice([20, 200, 8_192])),
             patched(sqlite, "MILESTONE_EVERY", world.rng.choice([4, 16, 256])),
             mock.patch("catchment.store.states.STATES_KEPT", world.rng.choice([2, 16_384])),

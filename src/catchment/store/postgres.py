@@ -24,7 +24,7 @@ from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import Algorithm, ApiKey, Permission
 from catchment.store import connections
-from catchment.store.base import Account, StoreFailed, StoreUnknown
+from catchment.store.base import Account, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.connections import FAILURES, SQL, Connection, Connections, Row, failing, reason
 from catchment.store.statements import parts
 
@@ -114,14 +114,14 @@ class PostgresStore:
         return self._link.run(self._tail, min(after, GREATEST), min(limit, GREATEST))
 
     async def _tail(self, after: int, limit: int) -> list[Stored]:
-        """Looks again while a batch is not whole: on a cluster the coordinator has committed before its workers have."""
-        for again in range(TAIL_TRIES):
-            if again:
-                await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
+        """Looks again while a batch is not whole: on a cluster the coordinator commits before its workers do."""
+        end = after
+        for _ in range(TAIL_TRIES):
             found, end = await self._look_at_tail(after, limit)
             if len(found) == end - after:
                 return found
-        raise StoreFailed(f"{end - after - len(found)} of the records from {after + 1} to {end} are missing")
+            await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
+        raise StoreDamaged(f"records are missing between {after} and {end}")
 
     async def _look_at_tail(self, after: int, limit: int) -> tuple[list[Stored], int]:
         """The batches first, then their rows, and the sequence up to which there should be rows: who sees a batch sees
