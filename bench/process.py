@@ -65,10 +65,10 @@ def running(arguments: Sequence[str], port: int, log: Path, **environment: str) 
                 process.wait()
 
 
-def venue(store: str, port: int, log: Path) -> contextlib.AbstractContextManager[Running]:
+def venue(store: str, port: int, log: Path, **environment: str) -> contextlib.AbstractContextManager[Running]:
     """A venue as anybody starts one, with its weights out of the way."""
     arguments = ["-m", "catchment", "serve", "--store", store, "--port", str(port)]
-    return running(arguments, port, log, CATCHMENT_WEIGHT_PER_MINUTE="2000000000")
+    return running(arguments, port, log, CATCHMENT_WEIGHT_PER_MINUTE="2000000000", **environment)
 
 
 def resident_mib(pid: int) -> float:
