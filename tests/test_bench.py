@@ -1,18 +1,21 @@
 """The bench measures what it says it does: its requests are signed, its bulk stores are stores, its goals bite."""
 
+import asyncio
 import socket
 from pathlib import Path
 
 from bench import ceiling, process, seed, writing
 from bench.figure import AT_MOST, Figure, Plan, table
 from bench.load import COLLECT, PING, SECRET, Work, requests
+from catchment import auditor
 from catchment.ledger.journal import Stored
 from catchment.signature import hmac_verifier
 from catchment.store.sqlite import MILESTONE_EVERY, SqliteStore
 from catchment.writer import write_batch
 
 ACCOUNTS = 20
-EACH = MILESTONE_EVERY + 44
+EACH = MILESTONE_EVERY + 43
+"""Such that the last three records are profits, not yet collected."""
 
 
 def test_every_request_is_signed_and_for_another_key() -> None:
@@ -31,9 +34,9 @@ def test_the_generator_counts_answers(tmp_path: Path) -> None:
     assert Work(1, PING).connections == 64
 
 
-def test_a_bulk_journal_can_be_walked_and_written_on(tmp_path: Path) -> None:
+def test_a_bulk_journal_can_be_walked_written_on_and_verified(tmp_path: Path) -> None:
     path = tmp_path / "bulk.db"
-    seed.add_accounts(path, ACCOUNTS, funded=True)
+    seed.add_accounts(path, ACCOUNTS)
     seed.add_history(path, ACCOUNTS, EACH)
     store = SqliteStore(path)
     account = seed.account_id(7)
@@ -45,6 +48,8 @@ def test_a_bulk_journal_can_be_walked_and_written_on(tmp_path: Path) -> None:
     assert [stored.record.number for stored in walked] == list(range(EACH + 1, 0, -1))
     first = store.history(account, since=0, until=2**62, below=0, limit=3, newest_first=False)
     assert [stored.record.number for stored in first] == [1, 2, 3]
+    verdict = asyncio.run(auditor.verify(store, store.address, writing.RULES))
+    assert (verdict.records, verdict.accounts, verdict.findings) == (ACCOUNTS * EACH + 1, ACCOUNTS, [])
     store.close()
 
 

@@ -32,6 +32,7 @@ FLOORS = {
     "vault": 3,
     "writer": 4,
     "batcher": 4,
+    "auditor": 4,
     "venue": 5,
     "shared_weights": 5,
     "papi": 6,
@@ -52,7 +53,7 @@ FLOORS = {
 }
 
 FACES = ("papi", "stream", "dashboard", "admin")
-BELOW_THE_VENUE = ("store", "writer", "batcher")
+BELOW_THE_VENUE = ("store", "writer", "batcher", "auditor")
 AUTOPILOT_MAY_IMPORT = ("autopilot", "signature", "errors", "asset")
 
 # A list of what is allowed, since nobody can list every module that reads a clock or opens a file.

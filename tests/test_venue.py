@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
+from catchment import auditor
 from catchment import venue as venue_module
 from catchment.batcher import ThreadBatcher
 from catchment.clock import FrozenClock
@@ -779,7 +780,7 @@ def test_verify_finds_what_was_changed_in_the_file(file: str, tmp_path: Path) ->
 
 def test_verify_while_the_venue_writes(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A venue that goes on writing, new accounts included, does not disturb the audit."""
-    monkeypatch.setattr(venue_module, "PAGE", 20)
+    monkeypatch.setattr(auditor, "PAGE", 20)
 
     async def scene(venue: Venue) -> None:
         accounts = [await enrolled(venue, f"account {number}") for number in range(30)]

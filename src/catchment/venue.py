@@ -14,14 +14,14 @@ from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 
-from catchment import errors, signature
+from catchment import auditor, errors, signature
 from catchment.asset import DEFAULT_SCALE, Asset, valid_name
+from catchment.auditor import Verdict
 from catchment.batcher import Batcher, MakeExecutor, ProcessBatcher, ThreadBatcher
 from catchment.clock import Clock, RealClock
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
 from catchment.ledger import collection
-from catchment.ledger.audit import Audit, Finding
 from catchment.ledger.balance import AccountId, AccountState
 from catchment.ledger.commands import AssetCollection, AutoCollection, Command
 from catchment.ledger.journal import Record, Stored
@@ -32,7 +32,6 @@ from catchment.signature import Algorithm, ApiKey, Permission, Verifier
 from catchment.store.base import Account, Store
 from catchment.store.open import master_key_path, open_store
 from catchment.vault import Vault
-from catchment.wallet import Place
 from catchment.writer import Answer, Asked, Order
 
 logger = logging.getLogger(__name__)
@@ -108,17 +107,6 @@ class NewKey(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"NewKey({self.key.api_key})"
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What `verify` found: how much was read, findings, how many each invariant had, and the units of each asset by
-    place. `findings` lists the first of each invariant only; `counts` counts them all."""
-
-    records: int
-    accounts: int
-    findings: list[Finding]
-    counts: dict[int, int]
-    totals: dict[str, dict[Place, int]]
 
 
 class Venue:
@@ -380,47 +368,11 @@ class Venue:
     # Trust ---------------------------------------------------------------------------------------------------------
 
     async def verify(self, progress: Callable[[int], None] = lambda _: None) -> Verdict:
-        """Check every invariant over the whole journal and every stored state; see `ledger/audit.py`.
+        """Check every invariant over the whole journal and every stored state; see `auditor.verify`.
 
-        `progress` is called, from another thread, with the number of records read. A venue that goes on writing does
-        not disturb it: a state that is newer than the journal read so far waits until the journal has come to it.
+        `progress` is called, from any thread, with the number of records read.
         """
-        return await self._read(self._verify, progress)
-
-    def _verify(self, progress: Callable[[int], None]) -> Verdict:
-        audit = Audit(self.rules, self._enrolled)
-        after = self._read_on(audit, 0, progress)
-        accounts = 0
-        last: AccountId | None = None
-        while page := self._store.accounts(last, PAGE):
-            self._hold(audit, [account.id for account in page])
-            accounts += len(page)
-            last = page[-1].id
-        after = self._read_on(audit, after, progress)
-        while late := self._hold(audit, audit.unheld()):  # accounts made meanwhile
-            accounts += late
-            after = self._read_on(audit, after, progress)
-        audit.finish()
-        return Verdict(audit.records, accounts, audit.findings, dict(audit.counts), audit.totals())
-
-    def _hold(self, audit: Audit, accounts: Sequence[AccountId]) -> int:
-        """Hand the stored states of accounts to the audit; how many there were."""
-        states = self._store.load(accounts)
-        for account, state in states.items():
-            audit.expect(account, state)
-        return len(states)
-
-    def _read_on(self, audit: Audit, after: int, progress: Callable[[int], None]) -> int:
-        while page := self._store.tail(after, PAGE):
-            for stored in page:
-                audit.read(stored)
-            after = page[-1].sequence
-            progress(audit.records)
-        return after
-
-    def _enrolled(self, account: AccountId) -> bool | None:
-        found = self._store.account(account)
-        return None if found is None else found.portfolio_margin
+        return await auditor.verify(self._store, self.settings.store, self.rules, progress, self._readers)
 
     # Inside --------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from catchment.asset import MAX_UNITS
-from catchment.ledger.audit import LISTED, Audit, Finding
+from catchment.ledger.audit import LISTED, Audit, Finding, unequal
 from catchment.ledger.balance import GENESIS, AccountId, AccountState, QuotaUse
 from catchment.ledger.collection import CmBnb
 from catchment.ledger.commands import AutoCollection, Command, Deposit, Trigger, Withdrawal
@@ -342,6 +342,47 @@ def test_a_state_is_compared_at_its_own_number_while_the_journal_goes_on() -> No
         audit.read(stored)
     audit.finish()
     assert audit.findings == []
+
+
+def test_accounts_made_after_the_audit_was_closed_are_passed_over() -> None:
+    books = Books()
+    audit = Audit(RULES, ENROLLED.get)
+    first, second, *rest = books.journal
+    audit.read(first)
+    audit.close()
+    audit.read(second)
+    for stored in rest:
+        audit.read(stored)
+    audit.expect(ALICE, books.states[ALICE])
+    audit.finish()
+    assert audit.findings == []
+    assert audit.records == books.states[ALICE].number
+    audit.read(Stored(99, second.record))
+    assert [finding.invariant for finding in audit.findings] == [12], "the sequence of what is passed over counts"
+
+
+def test_a_part_of_the_journal_has_no_gaps_and_no_totals_of_its_own() -> None:
+    books = Books()
+    audit = Audit(RULES, ENROLLED.get, whole=False)
+    for stored in books.journal:
+        if stored.record.account == BOB:
+            audit.read(stored)
+    audit.expect(BOB, books.states[BOB])
+    audit.settle()
+    assert audit.findings == []
+    assert unequal(audit.totals(), audit.brought) == []
+
+
+def test_the_same_asset_moved_twice_with_another_between_is_looked_at_closely() -> None:
+    """The second move must be held against what the first one left, or a repeated balance would go unseen."""
+    books = Books()
+    books.write(ALICE, command_of("adjust UM USDT 7"), NOON + 20)
+    books.write(ALICE, command_of("adjust CM BTC 5"), NOON + 21)
+    books.write(ALICE, AutoCollection(Trigger.API), NOON + 22)
+    usdt, btc = books.record(11).transfers
+    books.move(11, usdt, btc, usdt)
+    found = [(finding.invariant, finding.sentence) for finding in books.findings() if finding.sequence == 11]
+    assert (5, "USDT um is 0, not -7") in found
 
 
 def test_a_journal_made_under_the_other_setting_is_good() -> None:

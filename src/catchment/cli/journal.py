@@ -20,11 +20,12 @@ from catchment.cli.funds import balance_table
 from catchment.cli.screen import Column
 
 if TYPE_CHECKING:
+    from catchment.auditor import Verdict
     from catchment.cli.wording import Assets
     from catchment.ledger.audit import Finding
     from catchment.ledger.journal import Stored
     from catchment.store.base import Account
-    from catchment.venue import Venue, Verdict
+    from catchment.venue import Venue
 
 PAGE: Final = 500
 """Records read at a time: what bounds the memory of an export."""

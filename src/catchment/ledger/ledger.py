@@ -40,16 +40,19 @@ def decide(account: AccountId, state: AccountState, command: Command, now: int, 
     or a place beyond 63 bits (-1130), then a text that is not Unicode (-1100): half a surrogate pair.
     """
     now = max(now, state.timestamp)
-    plan = _PLANS[type(command)](state, command, now, rules)
-    if isinstance(plan, Rejection):
-        return plan
-    transfers = _transfers(state, plan)
+    transfers = moved(state, command, now, rules)
     if isinstance(transfers, Rejection):
         return transfers
     try:
         return seal(account, state.number + 1, now, Body(command, transfers), state.digest)
     except UnicodeEncodeError:
         return errors.ILLEGAL_CHARS("asset or symbol", "Unicode text")
+
+
+def moved(state: AccountState, command: Command, now: int, rules: Rules) -> tuple[Transfer, ...] | Rejection:
+    """The transfers of `decide`, not yet sealed: for the audit, which has the record already."""
+    plan = _PLANS[type(command)](state, command, now, rules)
+    return plan if isinstance(plan, Rejection) else _transfers(state, plan)
 
 
 def apply(state: AccountState, record: Record, rules: Rules) -> None:

@@ -56,6 +56,16 @@ class Account(msgspec.Struct, frozen=True):
     created: int
 
 
+class Share(msgspec.Struct, frozen=True):
+    """The accounts whose id ends in a byte from `first` to `last`, for one of several readers. Ids end at random."""
+
+    first: int
+    last: int
+
+    def holds(self, account: AccountId) -> bool:
+        return self.first <= account[-1] <= self.last
+
+
 class Transaction(Protocol):
     """One atomic piece of writing. What it loaded stays as it was until it ends."""
 
@@ -90,8 +100,8 @@ class Store(Protocol):
         """A reading of states without a lock: each as of one commit."""
         ...
 
-    def tail(self, after: int, limit: int) -> list[Stored]:
-        """At most `limit` records whose sequence is greater than `after`, in order."""
+    def tail(self, after: int, limit: int, share: Share | None = None) -> list[Stored]:
+        """At most `limit` records whose sequence is greater than `after`, in order; all accounts', or a share's."""
         ...
 
     def newest(self) -> int:

@@ -6,6 +6,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 import msgspec
 
@@ -13,7 +14,7 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.signature import ApiKey
-from catchment.store.base import Account
+from catchment.store.base import Account, Share
 
 
 class MemoryStore:
@@ -50,9 +51,12 @@ class MemoryStore:
         with self._lock:
             return {account: decode_state(self._states[account]) for account in accounts if account in self._states}
 
-    def tail(self, after: int, limit: int) -> list[Stored]:
+    def tail(self, after: int, limit: int, share: Share | None = None) -> list[Stored]:
         with self._lock:
-            return self._journal[after : after + limit]
+            if share is None:
+                return self._journal[after : after + limit]
+            mine = (stored for stored in self._journal[after:] if share.holds(stored.record.account))
+            return list(islice(mine, limit))
 
     def newest(self) -> int:
         return len(self._journal)

@@ -24,7 +24,7 @@ from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import Algorithm, ApiKey, Permission
 from catchment.store import connections
-from catchment.store.base import Account, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import Account, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.connections import FAILURES, SQL, Connection, Connections, Row, failing, reason
 from catchment.store.statements import parts
 
@@ -37,6 +37,7 @@ ROWS_AT_ONCE: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 """How many rows one statement may write; a few fixed numbers, so that each is prepared once and kept."""
 TAIL_TRIES: Final = 20
 """How often the tail is looked at while the machines of a cluster commit."""
+ALL: Final = Share(0, 255)
 GREATEST: Final = 2**61
 """Times, numbers and limits beyond this are all the same."""
 
@@ -110,20 +111,29 @@ class PostgresStore:
         states = {AccountId(account): decode_state(state) for account, state in self._fetch("load", list(accounts))}
         return {account: states[account] for account in accounts if account in states}
 
-    def tail(self, after: int, limit: int) -> list[Stored]:
-        return self._link.run(self._tail, min(after, GREATEST), min(limit, GREATEST))
+    def tail(self, after: int, limit: int, share: Share | None = None) -> list[Stored]:
+        after, limit = min(after, GREATEST), min(limit, GREATEST)
+        return self._link.run(self._tail, after, limit) if share is None else self._tail_of(share, after, limit)
 
     async def _tail(self, after: int, limit: int) -> list[Stored]:
         """Looks again while a batch is not whole: on a cluster the coordinator commits before its workers do."""
         end = after
         for _ in range(TAIL_TRIES):
-            found, end = await self._look_at_tail(after, limit)
+            found, end = await self._look_at_tail(after, limit, ALL)
             if len(found) == end - after:
                 return found
             await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
         raise StoreDamaged(f"records are missing between {after} and {end}")
 
-    async def _look_at_tail(self, after: int, limit: int) -> tuple[list[Stored], int]:
+    def _tail_of(self, share: Share, after: int, limit: int) -> list[Stored]:
+        """Looks on where the share has no record."""
+        while True:
+            found, end = self._link.run(self._look_at_tail, after, limit, share)
+            if found or end == after:
+                return found
+            after = end
+
+    async def _look_at_tail(self, after: int, limit: int, share: Share) -> tuple[list[Stored], int]:
         """The batches first, then their rows, and the sequence up to which there should be rows: who sees a batch sees
         all batches before it."""
         rows = await self._link.fetch("batches_between", after, after + limit)
@@ -133,7 +143,8 @@ class PostgresStore:
         firsts = {batch: first for first, _, batch in found}
         (low, _, lowest), (high, last, highest) = found[0], found[-1]
         cut = (lowest, max(0, after + 1 - low), highest, after + limit - high)
-        return _in_sequence(await self._link.fetch("tail", list(firsts), *cut), firsts), min(last, after + limit)
+        rows = await self._link.fetch("tail", list(firsts), *cut, share.first, share.last)
+        return _in_sequence(rows, firsts), min(last, after + limit)
 
     def newest(self) -> int:
         return int(self._fetch("newest")[0][0])

@@ -172,7 +172,8 @@ SELECT id, first FROM batch WHERE id = ANY ($1);
 -- name: tail
 -- across accounts: the tail is the journal of all of them
 SELECT batch, place, account, number, timestamp, body, digest FROM journal
-WHERE batch = ANY ($1) AND (batch <> $2 OR place >= $3::bigint) AND (batch <> $4 OR place <= $5::bigint);
+WHERE batch = ANY ($1) AND (batch <> $2 OR place >= $3::bigint) AND (batch <> $4 OR place <= $5::bigint)
+AND get_byte(account, length(account) - 1) BETWEEN $6 AND $7;
 
 -- name: first_at
 WITH RECURSIVE search (low, high) AS (

@@ -24,7 +24,7 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import Algorithm, ApiKey, Permission
-from catchment.store.base import SCHEMA_VERSION, Account, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import SCHEMA_VERSION, Account, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.mark import Mark
 from catchment.store.statements import SQL, checksum, encode_row, sound, write_rows
 from catchment.store.states import Heads, Kept
@@ -120,10 +120,13 @@ class SqliteStore:
             return {account: decode_state(state) for account, _, state, _ in heads.load(reader, accounts)}
 
     @_failing()
-    def tail(self, after: int, limit: int) -> list[Stored]:
-        rows = self._reader().execute(SQL["tail"], {"after": after, "limit": limit})
+    def tail(self, after: int, limit: int, share: Share | None = None) -> list[Stored]:
+        names: dict[str, Any] = {"after": after, "limit": limit}
+        if share is not None:
+            names |= {"first": bytes([share.first]), "last": bytes([share.last])}
+        rows = self._reader().execute(SQL["tail" if share is None else "tail_of_share"], names)
         found = [_stored(row) for row in rows]
-        if found and found[-1].sequence != after + len(found):
+        if share is None and found and found[-1].sequence != after + len(found):
             raise StoreDamaged(f"records are missing between {after} and {found[-1].sequence}")
         return found
 

@@ -156,6 +156,10 @@ DELETE FROM recent;
 SELECT sequence, account, number, timestamp, previous, body, digest, checksum FROM journal
 WHERE sequence > :after ORDER BY sequence LIMIT :limit;
 
+-- name: tail_of_share
+SELECT sequence, account, number, timestamp, previous, body, digest, checksum FROM journal
+WHERE sequence > :after AND substr(account, -1) BETWEEN :first AND :last ORDER BY sequence LIMIT :limit;
+
 -- name: head
 SELECT head FROM holding WHERE account = :account;
 
