@@ -37,7 +37,8 @@ from catchment.config import Settings
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId, AccountState, Balance
 from catchment.ledger.commands import Adjustment, AutoCollection, Deposit, Reason, Trigger
-from catchment.ledger.ledger import decide
+from catchment.ledger.journal import Body, seal
+from catchment.ledger.ledger import apply, decide
 from catchment.ledger.quota import Rules
 from catchment.papi import coverage
 from catchment.papi.endpoints import ENDPOINTS
@@ -135,7 +136,7 @@ def test_help_names_every_verb_and_exit_code(run: Terminal) -> None:
 def test_every_verb_takes_the_same_options() -> None:
     groups = [verb for verb in main.commands.values() if isinstance(verb, click.Group)]
     verbs = [verb for group in (main, *groups) for verb in group.commands.values() if verb not in groups]
-    assert len(verbs) == 17
+    assert len(verbs) == 18
     for verb in verbs:
         assert {"store", "config", "as_json"} <= {option.name for option in verb.params}, verb.name
         assert verb.help, verb.name
@@ -762,6 +763,67 @@ def test_verify_of_what_cannot_be_read(
     assert not alice.json("verify", code=1)["ok"]
     spoilt = ["export", "--format", "jsonl", "--output", str(tmp_path / "x")] if "journal" in change else ["balance"]
     assert "(DAMAGED_STORE, -90006)" in alice(*spoilt, *(["alice"] if spoilt == ["balance"] else []), code=5)
+
+
+# The store as a whole -------------------------------------------------------------------------------------------------
+
+
+def test_a_store_is_copied_and_caught_up(alice: Terminal, tmp_path: Path) -> None:
+    alice("key", "create", "alice")
+    other = f"sqlite:///{tmp_path / 'copy.db'}"
+    copied = alice.json("store", "copy", alice.store, other)
+    assert copied.pop("seconds") >= 0
+    assert copied == {
+        "records": 5,
+        "copied": 5,
+        "accounts": 1,
+        "digests": "equal",
+        "compared": 1,
+        "ahead": 0,
+        "findings": 0,
+    }
+    alice("collect", "alice")
+    text = alice("store", "copy", alice.store, other)
+    assert "records     6, of which 1 were copied now\n" in text
+    assert "verified    nothing wrong\n" in text
+    assert "master key  not copied; the secrets need the one they were sealed under\n" in text
+    (tmp_path / "copy.db.key").write_bytes((tmp_path / "venue.db.key").read_bytes())
+    (tmp_path / "copy.db.key").chmod(0o600)
+    there = Terminal(other)
+    assert there.json("history", "alice") == alice.json("history", "alice")
+    assert there.json("key", "list", "alice") == alice.json("key", "list", "alice")
+    there("deposit", "alice", "USDT", "1")
+    assert "(NOT_A_COPY, -90011)" in alice.refused("store", "copy", alice.store, other)
+
+
+def test_what_cannot_be_copied(alice: Terminal, tmp_path: Path) -> None:
+    other, none = f"sqlite:///{tmp_path / 'copy.db'}", f"sqlite:///{tmp_path / 'none.db'}"
+    assert "there is no such store" in alice.refused("store", "copy", none, other, code=5)
+    assert "there is no such store" in alice.refused("store", "copy", "memory:", other, code=5)
+    assert not (tmp_path / "none.db").exists()
+    assert not (tmp_path / "copy.db").exists()
+    for target in (alice.store, "memory:"):
+        assert "a copy needs another store" in alice.refused("store", "copy", alice.store, target, code=5)
+    assert "FROM and TO name the stores" in alice("store", "copy", alice.store, other, "--store", other, code=2)
+    with closing(sqlite3.connect(tmp_path / "venue.db")) as connection, connection:
+        connection.execute("update journal set digest = zeroblob(32) where sequence = 3")
+    assert "(DAMAGED_STORE, -90006)" in alice.refused("store", "copy", alice.store, other, code=5)
+
+
+def test_a_copy_that_does_not_verify_is_1(alice: Terminal, tmp_path: Path) -> None:
+    """Both have the same journal and the same states, and a record that the rules would not have made."""
+    with closing(SqliteStore(tmp_path / "venue.db")) as store:
+        (account,) = store.accounts(None, 1)
+        with store.transaction() as transaction:
+            state = transaction.load([account.id])[account.id]
+            refused = seal(account.id, state.number + 1, state.timestamp, Body(Deposit("SOL", 7), ()), state.digest)
+            apply(state, refused, Rules())
+            transaction.append([refused], {account.id: state})
+    other = f"sqlite:///{tmp_path / 'copy.db'}"
+    assert alice.json("store", "copy", alice.store, other, code=1)["findings"] == 2
+    text = alice("store", "copy", alice.store, other, code=1)
+    assert "verified  2 findings\n" in text
+    assert f"invariant 8: account {account.id.hex()}, number 6, sequence 6: " in text
 
 
 # The contract ---------------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ FLOORS = {
     "auditor": 4,
     "venue": 5,
     "shared_weights": 5,
+    "copying": 5,
     "papi": 6,
     "stream": 6,
     "dashboard": 6,

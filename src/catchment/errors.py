@@ -201,5 +201,6 @@ WRONG_MASTER_KEY = Refusal(
     400,
     "choice",
 )
+NOT_A_COPY = Refusal("NOT_A_COPY", -90011, "The target is not the beginning of the source: %s", 400, "choice")
 
 REFUSALS: tuple[Refusal, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Refusal))

@@ -125,12 +125,7 @@ class Venue:
         self.store_address = store.address
         self.settings = settings
         self.clock = clock
-        self.rules = Rules(
-            cm_bnb=collection.CmBnb(settings.collection_cm_bnb),
-            shared_daily=settings.quota_shared_daily,
-            api_per_hour=settings.quota_api_per_hour,
-            button_per_day=settings.quota_button_per_day,
-        )
+        self.rules = rules_of(settings)
         self.assets = _known_assets(store, settings)
         self.prices = _prices(settings)
         self._store = store
@@ -393,6 +388,16 @@ class Venue:
     ) -> Result:
         """A blocking call on a reader's thread, so that the loop never waits for a disk."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, partial(call, *args, **kwargs))
+
+
+def rules_of(settings: Settings) -> Rules:
+    """The rules of the ledger that the settings choose."""
+    return Rules(
+        cm_bnb=collection.CmBnb(settings.collection_cm_bnb),
+        shared_daily=settings.quota_shared_daily,
+        api_per_hour=settings.quota_api_per_hour,
+        button_per_day=settings.quota_button_per_day,
+    )
 
 
 def new_account_id(now: int) -> AccountId:

@@ -15,6 +15,7 @@ from catchment.cli.desk import Verbs
 from catchment.cli.funds import adjust, balance, deposit, withdraw
 from catchment.cli.journal import export, history, verify
 from catchment.cli.serving import demo, serve
+from catchment.cli.store import store
 
 __all__ = ["main"]
 
@@ -57,6 +58,7 @@ for verb in (
     history,
     export,
     verify,
+    store,
     endpoints,
 ):
     main.add_command(verb)

@@ -87,7 +87,7 @@ class Desk:
             finally:
                 await venue.close()
 
-        with _failures_told(self.as_json):
+        with failures_told(self.as_json):
             return asyncio.run(opened())
 
     def answer(self, document: object, words: Callable[[], None]) -> None:
@@ -192,7 +192,7 @@ def _close_stdout() -> None:
 
 
 @contextmanager
-def _failures_told(as_json: bool) -> Iterator[None]:
+def failures_told(as_json: bool) -> Iterator[None]:
     """The reason of a failed batch is logged where it is known: one line of it goes to stderr, never a traceback."""
     import logging
 

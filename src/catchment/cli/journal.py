@@ -332,11 +332,8 @@ def _print_verdict(verdict: Verdict, assets: Assets) -> None:
     for number, text in invariants().items():
         mark = click.style("BROKEN", fg="red", bold=True) if number in broken else click.style("ok    ", fg="green")
         click.echo(f"{mark}  {number:2}  {screen.wrapped(text, indent=12)}")
-    for finding in verdict.findings[:FINDINGS_TOLD]:
-        click.echo(_finding_line(finding))
-    more = sum(verdict.counts.values()) - FINDINGS_TOLD
-    if more > 0:
-        screen.line(f"and {more} more findings; --json lists the first of each invariant")
+    for line in finding_lines(verdict):
+        screen.line(line)
     screen.line()
     screen.pairs([("records", str(verdict.records)), ("accounts", str(verdict.accounts))])
     if verdict.totals:
@@ -345,6 +342,14 @@ def _print_verdict(verdict: Verdict, assets: Assets) -> None:
         screen.line()
         held = [(asset, Balance(**places)) for asset, places in sorted(verdict.totals.items())]
         balance_table(assets, held, "Held by all accounts")
+
+
+def finding_lines(verdict: Verdict) -> Iterator[str]:
+    """The first findings, one a line, and how many there are beside them."""
+    yield from map(_finding_line, verdict.findings[:FINDINGS_TOLD])
+    more = sum(verdict.counts.values()) - FINDINGS_TOLD
+    if more > 0:
+        yield f"and {more} more findings; verify --json lists the first of each invariant"
 
 
 def _finding_line(finding: Finding) -> str:

@@ -21,6 +21,7 @@ from catchment.signature import ApiKey
 
 SCHEMA_VERSION: Final = 3
 """The newest schema of an SQLite file."""
+TAKEN: Final = "an account or a key is there already"
 
 
 class StoreFailed(Refused):
@@ -135,6 +136,13 @@ class Store(Protocol):
 
     def accounts(self, after: AccountId | None, limit: int) -> list[Account]:
         """At most `limit` accounts in the order of their ids, those greater than `after`."""
+        ...
+
+    def admit(self, accounts: Sequence[Account], keys: Sequence[ApiKey]) -> None:
+        """Keep many new accounts, with empty states, and new keys as they are, all in one commit.
+
+        Raises `StoreFailed` if one is there already.
+        """
         ...
 
     def add_key(self, key: ApiKey) -> bool:

@@ -14,7 +14,7 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.signature import ApiKey
-from catchment.store.base import Account, Share
+from catchment.store.base import TAKEN, Account, Share, StoreFailed
 
 
 class MemoryStore:
@@ -115,6 +115,18 @@ class MemoryStore:
             self._keys[key.api_key] = key
             self._keys_version += 1
             return True
+
+    def admit(self, accounts: Sequence[Account], keys: Sequence[ApiKey]) -> None:
+        with self._lock:
+            names, texts = [account.name for account in accounts], [key.api_key for key in keys]
+            if len({*names, *self._names}) + len({*texts, *self._keys}) != sum(
+                map(len, (names, self._names, texts, self._keys))
+            ):
+                raise StoreFailed(TAKEN)
+            for account in accounts:
+                self.add_account(account)
+            for key in keys:
+                self.add_key(key)
 
     def key(self, api_key: str) -> ApiKey | None:
         return self._keys.get(api_key)

@@ -49,6 +49,14 @@ def sqlite_path(address: str) -> Path | None:
     return Path(path).expanduser()
 
 
+def open_existing(address: str) -> Store:
+    """Open a store that is there. Refuses an address at which one would have to be made."""
+    path = sqlite_path(address)
+    if path is None or not path.exists():
+        raise Refused(errors.BAD_STORE_ADDRESS(address or path, "there is no such store"))
+    return open_store(address)
+
+
 def open_store(address: str) -> Store:
     """Open the store, making its folder and file, or its tables, if they are missing."""
     if address.startswith(POSTGRES):

@@ -14,7 +14,8 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from typing import Any, Final
 
 from catchment import errors
@@ -24,7 +25,7 @@ from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import Algorithm, ApiKey, Permission
 from catchment.store import connections
-from catchment.store.base import Account, Share, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import TAKEN, Account, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.connections import FAILURES, SQL, Connection, Connections, Row, failing, reason
 from catchment.store.statements import parts
 
@@ -180,17 +181,11 @@ class PostgresStore:
     # Accounts, keys, assets ----------------------------------------------------------------------------------------
 
     def add_account(self, account: Account) -> bool:
-        state = encode_state(AccountState(portfolio_margin=account.portfolio_margin))
-        row = (account.id, account.name, account.portfolio_margin, account.created)
+        return self._link.run(self._transact, partial(_add, accounts=[account], keys=[]))
 
-        async def add(connection: Connection) -> bool:
-            if not await _write(connection, "take_name", account.name, account.id):
-                return False
-            if not await _write(connection, "add_account", *row):
-                return False
-            return await _write(connection, "add_state", account.id, state) == 1
-
-        return self._link.run(self._transact, add)
+    def admit(self, accounts: Sequence[Account], keys: Sequence[ApiKey]) -> None:
+        if not self._link.run(self._transact, partial(_add, accounts=accounts, keys=keys)):
+            raise StoreFailed(TAKEN)
 
     def account(self, account: AccountId) -> Account | None:
         return next(map(_account, self._fetch("account", account)), None)
@@ -203,16 +198,7 @@ class PostgresStore:
         return [_account(row) for row in self._fetch("accounts", after or b"", limit)]
 
     def add_key(self, key: ApiKey) -> bool:
-        permissions, ip_allow = json.dumps(sorted(key.permissions)), json.dumps(key.ip_allow)
-        row = (key.account, key.api_key, key.algorithm, key.material, permissions, ip_allow, key.created, key.revoked)
-
-        async def add(connection: Connection) -> bool:
-            if not await _write(connection, "take_key", key.api_key, key.account):
-                return False
-            await _write(connection, "add_key", *row)
-            return await _write(connection, "bump_keys_version") == 1
-
-        return self._link.run(self._transact, add)
+        return self._link.run(self._transact, partial(_add, accounts=[], keys=[key]))
 
     def key(self, api_key: str) -> ApiKey | None:
         holders = self._fetch("holder_of_key", api_key) if "\0" not in api_key else ()
@@ -398,6 +384,25 @@ def _time(time: int) -> int:
 def batch_id() -> bytes:
     """48 bits of milliseconds, 80 random ones: new rows of an index stand together."""
     return (time.time_ns() // 1_000_000).to_bytes(6, "big") + secrets.token_bytes(10)
+
+
+async def _add(connection: Connection, accounts: Sequence[Account], keys: Sequence[ApiKey]) -> bool:
+    """Add all of them, with empty states; False if a name, an id or a key is taken."""
+    for name, width, rows in (
+        ("take_name", 2, [(account.name, account.id) for account in accounts]),
+        ("add_account", 4, [(each.id, each.name, each.portfolio_margin, each.created) for each in accounts]),
+        ("add_state", 3, [(each.id, 0, encode_state(AccountState(each.portfolio_margin))) for each in accounts]),
+        ("take_key", 2, [(key.api_key, key.account) for key in keys]),
+        ("add_key", 8, list(map(_row_of, keys))),
+    ):
+        if await _write_rows(connection, name, list(chain.from_iterable(rows)), width) != len(rows):
+            return False
+    return not keys or await _write(connection, "bump_keys_version") == 1
+
+
+def _row_of(key: ApiKey) -> tuple[Any, ...]:
+    permissions, ip_allow = json.dumps(sorted(key.permissions)), json.dumps(key.ip_allow)
+    return key.account, key.api_key, key.algorithm, key.material, permissions, ip_allow, key.created, key.revoked
 
 
 async def _write(connection: Connection, name: str, *args: Any) -> int:

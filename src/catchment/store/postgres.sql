@@ -209,13 +209,13 @@ SELECT count(*), min(timestamp) FROM journal
 WHERE account = $1 AND number >= (SELECT max(low) FROM search) AND trigger = ANY ($3);
 
 -- name: take_name
-INSERT INTO name_of_account (name, account) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;
+INSERT INTO name_of_account (name, account) VALUES ($1, $2) /* times */ ON CONFLICT (name) DO NOTHING;
 
 -- name: add_account
-INSERT INTO account (id, name, portfolio_margin, created) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING;
+INSERT INTO account (id, name, portfolio_margin, created) VALUES ($1, $2, $3, $4) /* times */ ON CONFLICT (id) DO NOTHING;
 
 -- name: add_state
-INSERT INTO holding (account, version, state) VALUES ($1, 0, $2);
+INSERT INTO holding (account, version, state) VALUES ($1, $2, $3) /* times */;
 
 -- name: account
 SELECT id, name, portfolio_margin, created FROM account WHERE id = $1;
@@ -228,11 +228,11 @@ SELECT account FROM name_of_account WHERE name = $1;
 SELECT id, name, portfolio_margin, created FROM account WHERE id > $1 ORDER BY id LIMIT $2;
 
 -- name: take_key
-INSERT INTO key_of_account (api_key, account) VALUES ($1, $2) ON CONFLICT (api_key) DO NOTHING;
+INSERT INTO key_of_account (api_key, account) VALUES ($1, $2) /* times */ ON CONFLICT (api_key) DO NOTHING;
 
 -- name: add_key
 INSERT INTO api_key (account, api_key, algorithm, material, permissions, ip_allow, created, revoked)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) /* times */;
 
 -- name: holder_of_key
 SELECT account FROM key_of_account WHERE api_key = $1;

@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import Algorithm, ApiKey, Permission
-from catchment.store.base import SCHEMA_VERSION, Account, Share, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import SCHEMA_VERSION, TAKEN, Account, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.mark import Mark
 from catchment.store.statements import SQL, checksum, encode_row, sound, write_rows
 from catchment.store.states import Heads, Kept
@@ -189,11 +189,10 @@ class SqliteStore:
         return QuotaUse(since if oldest is None else oldest, used)
 
     def add_account(self, account: Account) -> bool:
+        row, held = _row_of_account(account), _empty_state(account)
         with self._write() as writer:
-            row = (account.id, account.name, int(account.portfolio_margin), account.created)
             if not writer.execute(SQL["add_account"], (*row, checksum(*row))).rowcount:
                 return False
-            held = (account.id, 0, encode_state(AccountState(portfolio_margin=account.portfolio_margin)))
             writer.execute(SQL["add_state"], (*held, checksum(*held)))
             return True
 
@@ -209,6 +208,16 @@ class SqliteStore:
     def accounts(self, after: AccountId | None, limit: int) -> list[Account]:
         rows = self._reader().execute(SQL["accounts"], {"after": after or b"", "limit": limit})
         return [account for account in map(_account, rows) if account is not None]
+
+    def admit(self, accounts: Sequence[Account], keys: Sequence[ApiKey]) -> None:
+        with self._write() as writer:
+            before = writer.total_changes
+            writer.executemany(SQL["add_account"], _with_checksums(map(_row_of_account, accounts)))
+            writer.executemany(SQL["add_key"], _with_checksums(map(_row_of, keys)))
+            if writer.total_changes - before != len(accounts) + len(keys):
+                raise StoreFailed(TAKEN)
+            writer.executemany(SQL["add_state"], _with_checksums(map(_empty_state, accounts)))
+            writer.execute(SQL["bump_keys_version"])
 
     def add_key(self, key: ApiKey) -> bool:
         row = _row_of(key)
@@ -245,7 +254,7 @@ class SqliteStore:
         known = _assets(self._reader())
         if assets.keys() - known.keys():
             with self._write() as writer:
-                writer.executemany(SQL["add_asset"], [(*asset, checksum(*asset)) for asset in assets.items()])
+                writer.executemany(SQL["add_asset"], _with_checksums(assets.items()))
             known = _assets(self._reader())
         return known
 
@@ -507,6 +516,18 @@ def _stored(row: tuple[Any, ...]) -> Stored:
 
 def _assets(connection: sqlite3.Connection) -> dict[str, int]:
     return {name: scale for name, scale, _ in map(sound, connection.execute(SQL["assets"]))}
+
+
+def _with_checksums(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    return ((*row, checksum(*row)) for row in rows)
+
+
+def _row_of_account(account: Account) -> tuple[Any, ...]:
+    return account.id, account.name, int(account.portfolio_margin), account.created
+
+
+def _empty_state(account: Account) -> tuple[Any, ...]:
+    return account.id, 0, encode_state(AccountState(portfolio_margin=account.portfolio_margin))
 
 
 def _account(row: tuple[Any, ...] | None) -> Account | None:
