@@ -366,3 +366,35 @@ def test_a_batch_that_another_writer_was_in_the_way_of_is_tried_again() -> None:
         assert room.balance() == 5
 
     run(scene)
+
+
+def test_a_portion_is_answered_in_order_as_far_as_there_is_room() -> None:
+    async def scene(room: Room) -> None:
+        room.store.opened.clear()
+        first = room.batcher.submit_all([(room.alice, FIVE), (room.bob, Withdrawal("USDT", 1)), (room.alice, FIVE)])
+        await room.store.shut_in()
+        waiting = [room.batcher.submit(room.bob, FIVE), room.batcher.submit(room.bob, FIVE)]
+        second = room.batcher.submit_all([(room.alice, FIVE)] * 3)
+        room.store.opened.set()
+        assert names(await first) == ["done", "BALANCE_NOT_SUFFICIENT", "done"]
+        assert names(await second) == ["done", "done", "QUEUE_FULL"]
+        assert names(await asyncio.gather(*waiting)) == ["done", "done"]
+        assert (room.balance(), room.balance(room.bob)) == (20, 10)
+        assert await room.batcher.submit_all([]) == []
+        await room.batcher.close()
+        assert names(await room.batcher.submit_all([(room.alice, FIVE)] * 2)) == ["SERVICE_SHUTTING_DOWN"] * 2
+
+    run(scene, queue=4, batch=3)
+
+
+def test_a_portion_nobody_waits_for_does_not_break_the_batch() -> None:
+    async def scene(room: Room) -> None:
+        room.store.opened.clear()
+        given_up = room.batcher.submit_all([(room.alice, FIVE)] * 2)
+        await room.store.shut_in()
+        given_up.cancel()
+        room.store.opened.set()
+        assert names(await room.ask(FIVE)) == ["done"]
+        assert room.balance() == 15
+
+    run(scene)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from pathlib import Path
 
-from bench import ceiling, process, seed, writing
+from bench import ceiling, process, seed, whole, writing
 from bench.figure import AT_MOST, Figure, Plan, table
 from bench.load import COLLECT, PING, SECRET, Work, requests
 from catchment import auditor
@@ -58,6 +58,13 @@ def test_a_process_is_gone_when_its_block_ends(tmp_path: Path) -> None:
     with process.running(["-m", "bench.ceiling", str(port)], port, tmp_path / "log") as running:
         assert process.resident_mib(running.pid) > 1
     assert not _answers(port)
+
+
+def test_the_whole_venue_is_verified_and_collected(tmp_path: Path) -> None:
+    figures = {figure.name: figure.value for figure in whole.measure(Plan(tmp_path, quick=True))}
+    assert figures["its memory"] > 10
+    assert figures["collect --all, 2,000 accounts"] > 0
+    assert list(tmp_path.glob("*.db")) == []
 
 
 def test_the_table_says_what_was_reached() -> None:

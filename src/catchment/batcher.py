@@ -23,7 +23,7 @@ from catchment.ledger.commands import Command
 from catchment.ledger.journal import Stored
 from catchment.ledger.quota import Rules
 from catchment.store.base import Store
-from catchment.writer import Answer, Order
+from catchment.writer import Answer, Asked, Order
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,41 @@ STARTED_AGAIN_AFTER_S: Final = 0.5
 
 MakeExecutor = Callable[[int, str], Executor]
 """Makes what runs blocking calls: takes a number of workers and their name."""
-Waiting = tuple[AccountId, Command, "asyncio.Future[Answer]"]
+
+
+class Portion:
+    """Commands that were submitted together: one future for all of their answers, because one for each takes longer
+    than to decide it. A seat in it is answered like a future of its own."""
+
+    def __init__(self, future: asyncio.Future[list[Answer]], size: int) -> None:
+        self.future = future
+        self.answers: list[Answer] = [errors.UNKNOWN()] * size
+        self.left = size
+
+
+class Seat:
+    """One command's place in a portion."""
+
+    __slots__ = ("_place", "_portion")
+
+    def __init__(self, portion: Portion, place: int) -> None:
+        self._portion = portion
+        self._place = place
+
+    def done(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._portion.future.done()
+
+    def set_result(self, answer: Answer) -> None:
+        portion = self._portion
+        portion.answers[self._place] = answer
+        portion.left -= 1
+        if not portion.left:
+            portion.future.set_result(portion.answers)
+
+
+Asker = asyncio.Future[Answer] | Seat
+Waiting = tuple[AccountId, Command, Asker]
 
 
 class Batcher:
@@ -52,18 +86,38 @@ class Batcher:
 
     def submit(self, account: AccountId, command: Command) -> asyncio.Future[Answer]:
         """Take a command; the future's result is its answer. Refuses when the queue is full or the venue closes."""
-        future = self._loop.create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
         if self._closing:
             future.set_result(errors.CLOSING())
         elif self._held() >= self._queue_limit:
             future.set_result(errors.QUEUE_FULL())
         else:
             self._waiting.append((account, command, future))
-            if not self._busy:
-                self._busy = True
-                self._idle.clear()
-                self._loop.call_soon(self._hand_over)
+            self._begin()
         return future
+
+    def submit_all(self, asked: Sequence[Asked]) -> asyncio.Future[list[Answer]]:
+        """Take many commands, as many as there is room for; the future's result is the answers, in the order asked."""
+        future: asyncio.Future[list[Answer]] = self._loop.create_future()
+        portion = Portion(future, len(asked))
+        seats: list[Waiting] = [(*one, Seat(portion, place)) for place, one in enumerate(asked)]
+        room = 0 if self._closing else max(0, self._queue_limit - self._held())
+        self._waiting += seats[:room]
+        if self._waiting:
+            self._begin()
+        refused = errors.CLOSING() if self._closing else errors.QUEUE_FULL()
+        for _, _, seat in seats[room:]:
+            seat.set_result(refused)
+        if not asked:
+            future.set_result([])
+        return future
+
+    def _begin(self) -> None:
+        """Hand over in the next turn of the loop, if nothing is under way."""
+        if not self._busy:
+            self._busy = True
+            self._idle.clear()
+            self._loop.call_soon(self._hand_over)
 
     async def close(self) -> None:
         """Take nothing more, answer everyone who waits, stop what writes."""
@@ -78,13 +132,13 @@ class Batcher:
         """Give what waits to what writes."""
         raise NotImplementedError
 
-    def _answer(self, futures: Sequence[asyncio.Future[Answer]], answers: Sequence[Answer]) -> None:
+    def _answer(self, askers: Sequence[Asker], answers: Sequence[Answer]) -> None:
         newest = 0
-        for future, answer in zip(futures, answers, strict=True):
+        for asker, answer in zip(askers, answers, strict=True):
             if type(answer) is Stored:
                 newest = answer.sequence
-            if not future.done():
-                future.set_result(answer)
+            if not asker.done():
+                asker.set_result(answer)
         if newest:
             self._landed(newest)
 
@@ -125,12 +179,12 @@ class ThreadBatcher(Batcher):
         batch = self._waiting[: self._batch_limit]
         del self._waiting[: self._batch_limit]
         asked = [(account, command) for account, command, _ in batch]
-        futures = [future for _, _, future in batch]
+        askers = [asker for _, _, asker in batch]
         written = self._writer.submit(lambda: writer.write(self._store, asked, self._clock, self._rules))
-        written.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._written, futures, done.result()))
+        written.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._written, askers, done.result()))
 
-    def _written(self, futures: Sequence[asyncio.Future[Answer]], answers: Sequence[Answer]) -> None:
-        self._answer(futures, answers)
+    def _written(self, askers: Sequence[Asker], answers: Sequence[Answer]) -> None:
+        self._answer(askers, answers)
         if self._waiting:
             self._hand_over()
         else:
@@ -145,7 +199,7 @@ class ProcessBatcher(Batcher):
     def __init__(self, order: Order, *, queue: int, landed: Callable[[int], None]) -> None:
         super().__init__(queue=queue, landed=landed)
         self._order = order
-        self._under_way: deque[asyncio.Future[Answer]] = deque()
+        self._under_way: deque[Asker] = deque()
         self._process: subprocess.Popen[bytes] | None = None
         self._wire: asyncio.WriteTransport | None = None
         self._running = self._loop.create_task(self._keep_running())
@@ -211,7 +265,7 @@ class ProcessBatcher(Batcher):
             if not batch and not self._held():
                 self._rest()
             frame = writer.frame_asked([(account, command) for account, command, _ in batch])
-        self._under_way += [future for _, _, future in batch]
+        self._under_way += [asker for _, _, asker in batch]
         self._wire.write(frame)
 
     def _crossable(self, batch: Sequence[Waiting]) -> list[Waiting]:
@@ -234,7 +288,7 @@ class ProcessBatcher(Batcher):
     def _give_up(self) -> None:
         """What was under way may have been committed; what still waits was not."""
         unknown = list(self._under_way)
-        refused = [future for _, _, future in self._waiting]
+        refused = [asker for _, _, asker in self._waiting]
         self._under_way.clear()
         self._waiting.clear()
         self._answer(unknown, [errors.OUTCOME_UNKNOWN()] * len(unknown))

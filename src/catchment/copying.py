@@ -21,7 +21,7 @@ from catchment.ledger.quota import Rules
 from catchment.signature import ApiKey
 from catchment.store.base import Account, Store
 
-AT_ONCE: Final = 5_000
+AT_ONCE: Final = 20_000
 """Records committed together, or accounts looked at."""
 
 

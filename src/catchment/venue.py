@@ -190,7 +190,7 @@ class Venue:
 
     def submit_all(self, asked: Sequence[Asked]) -> asyncio.Future[list[Answer]]:
         """Many commands at once, in the writer's batches; answers in the order asked. Bounded by the queue."""
-        return asyncio.gather(*(self._batcher.submit(account, command) for account, command in asked))
+        return self._batcher.submit_all(asked)
 
     # Readings ------------------------------------------------------------------------------------------------------
 

@@ -197,15 +197,17 @@ class Tally:
     def add(self, answers: Sequence[Answer]) -> None:
         from catchment.errors import Rejection
 
+        moved = self.moved
+        self.accounts += len(answers)
         for answer in answers:
-            self.accounts += 1
             if isinstance(answer, Rejection):
                 self.refused[answer] += 1
                 continue
+            transfers = answer.record.transfers
             self.collections += 1
-            self.transfers += len(answer.record.transfers)
-            for transfer in answer.record.transfers:
-                self.moved[transfer.asset] += transfer.amount
+            self.transfers += len(transfers)
+            for transfer in transfers:
+                moved[transfer.asset] += transfer.amount
 
     @property
     def exit_code(self) -> Exit:
