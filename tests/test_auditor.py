@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench import seed
 from catchment import auditor
 from catchment.auditor import AuditFailed, Order, Verdict
 from catchment.ledger.audit import LISTED
@@ -203,7 +205,7 @@ def test_a_busy_writer_is_no_finding(path: Path, here: bool, monkeypatch: pytest
     with closing(SqliteStore(path)) as store:
         fill(store)
     with Writing(path) as writing:
-        for _ in range(4):
+        for _ in range(4 if here else 2):
             before = writing.rounds
             verdict = verify(path, here=here)
             assert verdict.findings == []
@@ -214,9 +216,9 @@ def test_a_busy_writer_is_no_finding(path: Path, here: bool, monkeypatch: pytest
 # What ends early -----------------------------------------------------------------------------------------------------
 
 
-def children() -> Iterator[int]:
-    """The ids of this process's children that still run."""
-    command = ["ps", "-o", "pid=,stat=,args=", "--ppid", str(os.getpid())]
+def children(parent: int | None = None) -> Iterator[int]:
+    """The ids of the processes that read for a process, this one if none is named."""
+    command = ["ps", "-o", "pid=,stat=,args=", "--ppid", str(parent or os.getpid())]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     for line in told.stdout.splitlines():
         pid, state, *words = line.split()
@@ -293,3 +295,22 @@ def test_a_process_ends_when_nobody_listens(apart: Path) -> None:
         process.stdin.write(msgspec.json.encode(order) + b"\n")
         process.stdin.flush()
         assert process.wait(PATIENCE_S) == 1
+
+
+def test_an_interrupt_ends_all_processes(path: Path) -> None:
+    """As a terminal sends it: to the verb and to everyone it started."""
+    seed.add_accounts(path, 600)
+    seed.add_history(path, 600, 100)
+    command = [sys.executable, "-m", "catchment", "verify", "--store", f"sqlite:///{path}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (reading := list(children(process.pid))):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130
+        assert process.stderr is not None
+        assert process.stderr.read().startswith(b"interrupted: ")
+    for pid in reading:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

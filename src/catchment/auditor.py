@@ -229,15 +229,17 @@ async def _read_apart(orders: Iterable[Order], progress: Progress) -> list[Part]
         return [task.result() for task in failed or tasks]
     finally:
         for process in processes:
-            with suppress(ProcessLookupError):
-                process.kill()
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)  # its own `kill` may take the exit code from who waits for it
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _start(order: Order) -> Process:
+    """In a group of its own: a terminal's interrupt goes to the one who ordered it, who ends the others."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, stdin=pipe, stdout=pipe, limit=MAX_FRAME_BYTES
+        sys.executable, "-m", __name__, stdin=pipe, stdout=pipe, limit=MAX_FRAME_BYTES, process_group=0
     )
     assert process.stdin is not None
     process.stdin.write(msgspec.json.encode(order) + b"\n")
@@ -265,7 +267,6 @@ _TOLD = msgspec.json.Decoder(int | Part | Failure)
 
 def main() -> None:
     """`python -m catchment.auditor`: an order on standard input, how many records were read and a part on the other."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to the one who ordered it, and it ends this
     gc.disable()  # nothing here makes circles, and to look for them takes longer the more accounts there are
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
 
