@@ -92,6 +92,7 @@ DAMAGES = {
         "DELETE FROM journal WHERE sequence IN (1, (SELECT max(sequence) FROM journal))",
     ),
     "an account's records": ({1, 12}, f"UPDATE journal SET account = x'{account_id(5).hex()}' WHERE sequence = 50"),
+    "an id": ({9, 12}, "UPDATE journal SET account = x'' WHERE sequence = 60"),
     "states": ({9}, "UPDATE recent SET state = replace(state, '0,0,', '1,0,')"),
     "a state": ({9}, f"DELETE FROM recent WHERE account IN (x'{account_id(11).hex()}', x'{account_id(33).hex()}')"),
     "quotas": ({10}, "UPDATE recent SET state = json_replace(state, '$[4].api_hour[1]', 0)"),

@@ -1008,6 +1008,7 @@ def test_a_terminal_has_colours_and_bars_and_a_pipe_has_not(alice: Terminal) -> 
     assert "LOCKED" in plain
     assert "verifying" in on_a_terminal("verify", "--store", alice.store)
     assert "collecting" in on_a_terminal("collect", "--all", "--store", alice.store)
+    assert "copying" in on_a_terminal("store", "copy", alice.store, alice.store.replace("venue.db", "copy.db"))
 
 
 def test_a_reader_that_leaves_ends_it_quietly(alice: Terminal) -> None:

@@ -24,7 +24,7 @@ from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
 from catchment.signature import Algorithm, ApiKey, Permission
-from catchment.store.base import Account, Store, StoreFailed
+from catchment.store.base import Account, Store
 from catchment.store.memory import MemoryStore
 from catchment.store.sqlite import SqliteStore
 from catchment.writer import write_batch
@@ -356,27 +356,3 @@ def test_a_record_without_its_account_is_damage(make: Make) -> None:
     assert isinstance(record, Record)
     source._journal.append(Stored(1, record))
     assert refusal(source, make("sqlite target")).startswith("DAMAGED_STORE: The store is damaged: record 1, number 1")
-
-
-# What the seam has for it --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("engine", ["memory", "sqlite"])
-def test_many_accounts_and_keys_are_kept_at_once_or_not_at_all(make: Make, engine: str) -> None:
-    store = make(engine)
-    made = [Account(account_id(number), f"account {number}", number % 2 == 0, FIRST) for number in range(5)]
-    keys = [key(number, made[number % 5].id, revoked=number % 2) for number in range(12)]
-    version = store.keys_version()
-    store.admit(made, keys)
-    assert store.keys_version() != version
-    assert store.accounts(None, 10) == made
-    assert [store.key(one.api_key) for one in keys] == keys
-    assert store.load([made[1].id]) == {made[1].id: AccountState(portfolio_margin=False)}
-    more = Account(account_id(9), "more", portfolio_margin=True, created=FIRST)
-    for accounts, new in (([more, made[0]], []), ([more], [key(50, made[0].id), keys[3]])):
-        with pytest.raises(StoreFailed):
-            store.admit(accounts, new)
-        assert store.account(more.id) is None
-        assert store.key("key-50") is None
-    store.admit([], [])
-    assert store.accounts(None, 10) == made

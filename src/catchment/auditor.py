@@ -96,8 +96,11 @@ async def verify(
     if end < HERE_UNDER or store.address == "memory:":
         return merged([await call(read_part, store, rules, None, end, progress)], [])
     parts = await _read_apart([Order(address, rules, share, end) for share in _shares(_cores())], progress)
-    whole = sum(part.within for part in parts) == end
-    return merged(parts, [] if whole else await call(_gaps, store, end))
+    missing = end - sum(part.within for part in parts)
+    gaps = await call(_gaps, store, end) if missing else []
+    if missing and not gaps:
+        raise AuditFailed(f"{missing} records of {end} were read by nobody")
+    return merged(parts, gaps)
 
 
 def read_part(store: Store, rules: Rules, share: Share | None, end: int, progress: Progress) -> Part:

@@ -11,7 +11,7 @@ from catchment.ledger.commands import AssetCollection, AutoCollection, Command, 
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
 from catchment.signature import Algorithm, ApiKey, Permission
-from catchment.store.base import Account, Store
+from catchment.store.base import Account, Share, Store, StoreFailed
 from tests.store.books import ALL, FIRST, NO_LIMITS, account_id, enrol, newest, oldest, write
 from tests.store.conftest import Engine
 
@@ -238,6 +238,18 @@ def test_the_tail_is_read_in_pages(store: Store) -> None:
     assert store.tail(24, 10) == written[24:]
 
 
+def test_the_tail_of_a_share_is_its_accounts_records(store: Store) -> None:
+    ids = enrol(store, 0, 1, 127, 128, 255, 256 + 128)
+    written = write(store, [(ids[place % 6], Deposit("USDT", 1)) for place in range(30)])
+    for first, last in ((0, 127), (128, 255), (1, 1), (128, 128), (0, 255), (3, 100)):
+        mine = [stored for stored in written if first <= stored.record.account[-1] <= last]
+        share = Share(first, last)
+        assert store.tail(0, 100, share) == mine
+        assert store.tail(0, 3, share) == mine[:3]
+        assert store.tail(12, 100, share) == [stored for stored in mine if stored.sequence > 12]
+        assert all(share.holds(stored.record.account) for stored in mine)
+
+
 def test_the_newest_sequence_is_known_to_who_only_asks(engine: Engine, store: Store) -> None:
     (alice,) = enrol(store, 1)
     assert store.newest() == 0
@@ -443,6 +455,31 @@ def test_keys_come_back_as_they_were(engine: Engine, store: Store) -> None:
     assert store.keys(account_id(1)) == [plain, api_key("b")]
     assert store.keys(account_id(2)) == [api_key("c", owner=2)]
     assert store.keys(account_id(9)) == []
+
+
+def test_many_accounts_and_keys_are_kept_at_once_or_not_at_all(engine: Engine, store: Store) -> None:
+    made = [Account(account_id(number), f"account {number}", number % 2 == 0, FIRST) for number in range(5)]
+    keys = [
+        ApiKey(f"key {number}", made[number % 5].id, Algorithm.HMAC, b"x", frozenset(), (), FIRST, revoked=number % 2)
+        for number in range(12)
+    ]
+    version = store.keys_version()
+    store.admit(made, keys)
+    store = engine.reopen(store)
+    assert store.keys_version() != version
+    assert store.accounts(None, 10) == made
+    assert [store.key(key.api_key) for key in keys] == keys
+    assert store.load([made[1].id]) == {made[1].id: AccountState(portfolio_margin=False)}
+    more = Account(account_id(9), "more", portfolio_margin=True, created=FIRST)
+    unheard = msgspec.structs.replace(keys[0], api_key="unheard")
+    for accounts, new in (([more, made[0]], []), ([more], [unheard, keys[3]])):
+        with pytest.raises(StoreFailed):
+            store.admit(accounts, new)
+        assert store.account(more.id) is None
+        assert store.key("unheard") is None
+    store.admit([], [])
+    assert store.accounts(None, 10) == made
+    write(store, [(made[0].id, Deposit("USDT", 1))])
 
 
 def test_a_key_is_taken_once_whoever_holds_it(store: Store) -> None:

@@ -64,7 +64,7 @@ class Share(msgspec.Struct, frozen=True):
     last: int
 
     def holds(self, account: AccountId) -> bool:
-        return self.first <= account[-1] <= self.last
+        return self.first <= (account[-1] if account else 0) <= self.last
 
 
 class Transaction(Protocol):

@@ -123,7 +123,8 @@ class SqliteStore:
     def tail(self, after: int, limit: int, share: Share | None = None) -> list[Stored]:
         names: dict[str, Any] = {"after": after, "limit": limit}
         if share is not None:
-            names |= {"first": bytes([share.first]), "last": bytes([share.last])}
+            # Nothing at all comes before every byte: an id that damage left empty has a reader, too.
+            names |= {"first": bytes([share.first]) if share.first else b"", "last": bytes([share.last])}
         rows = self._reader().execute(SQL["tail" if share is None else "tail_of_share"], names)
         found = [_stored(row) for row in rows]
         if share is None and found and found[-1].sequence != after + len(found):

@@ -158,7 +158,7 @@ WHERE sequence > :after ORDER BY sequence LIMIT :limit;
 
 -- name: tail_of_share
 SELECT sequence, account, number, timestamp, previous, body, digest, checksum FROM journal
-WHERE sequence > :after AND substr(account, -1) BETWEEN :first AND :last ORDER BY sequence LIMIT :limit;
+WHERE sequence > :after AND ifnull(substr(account, -1), x'') BETWEEN :first AND :last ORDER BY sequence LIMIT :limit;
 
 -- name: head
 SELECT head FROM holding WHERE account = :account;
