@@ -8,8 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from asyncio.subprocess import Process
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -217,16 +217,6 @@ def test_a_busy_writer_is_no_finding(path: Path, here: bool, monkeypatch: pytest
 # What ends early -----------------------------------------------------------------------------------------------------
 
 
-def children(parent: int | None = None) -> Iterator[int]:
-    """The ids of the processes that read for a process, this one if none is named."""
-    command = ["ps", "-o", "pid=,stat=,args=", "--ppid", str(parent or os.getpid())]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    for line in told.stdout.splitlines():
-        pid, state, *words = line.split()
-        if auditor.__name__ in words and not state.startswith("Z"):
-            yield int(pid)
-
-
 def interrupted(path: Path, meanwhile: Callable[[], None]) -> None:
     """A verify by processes, and something that happens as soon as they have read their first page."""
     happened: list[bool] = []
@@ -248,28 +238,48 @@ def apart(path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_a_process_that_dies_is_an_error(apart: Path) -> None:
-    def kill_one() -> None:
-        os.kill(next(children()), signal.SIGKILL)
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Process]:
+    """The processes that were started, as they are."""
+    processes: list[Process] = []
+    start = auditor._start
 
+    async def remembered(order: Order) -> Process:
+        processes.append(await start(order))
+        return processes[-1]
+
+    monkeypatch.setattr(auditor, "_start", remembered)
+    return processes
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_a_process_that_dies_is_an_error(apart: Path, started: list[Process]) -> None:
     with pytest.raises(AuditFailed, match=r"ended \(-9\)"):
-        interrupted(apart, kill_one)
-    assert not list(children())
+        interrupted(apart, lambda: os.kill(started[0].pid, signal.SIGKILL))
+    assert len(started) == SHARES
+    assert all(gone(process.pid) for process in started)
 
 
-def test_a_cancelled_verify_leaves_no_process(apart: Path) -> None:
+def test_a_cancelled_verify_leaves_no_process(apart: Path, started: list[Process]) -> None:
     async def cancelled() -> None:
         begun = asyncio.Event()
         with closing(SqliteStore(apart)) as store:
             verifying = asyncio.create_task(auditor.verify(store, store.address, RULES, lambda _: begun.set()))
             await asyncio.wait_for(begun.wait(), PATIENCE_S)
-            assert list(children())
+            assert not gone(started[-1].pid)
             verifying.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await verifying
 
     asyncio.run(cancelled())
-    assert not list(children())
+    assert all(gone(process.pid) for process in started)
 
 
 def test_what_a_process_cannot_read_is_told(apart: Path) -> None:
@@ -298,20 +308,34 @@ def test_a_process_ends_when_nobody_listens(apart: Path) -> None:
         assert process.wait(PATIENCE_S) == 1
 
 
+CHILD = """
+from catchment import auditor
+from catchment.cli import main
+
+start = auditor._start
+
+async def told(order):
+    process = await start(order)
+    print(process.pid, flush=True)
+    return process
+
+auditor._start = told
+auditor._cores = lambda: 2
+main()
+"""
+
+
 def test_an_interrupt_ends_all_processes(path: Path) -> None:
-    """As a terminal sends it: to the verb and to everyone it started."""
+    """As a terminal sends it, to everyone in the group of the verb."""
     seed.add_accounts(path, 600)
     seed.add_history(path, 600, 100)
-    command = [sys.executable, "-m", "catchment", "verify", "--store", f"sqlite:///{path}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
-        deadline = time.monotonic() + PATIENCE_S
-        while not (reading := list(children(process.pid))):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
+    command = [sys.executable, "-c", CHILD, "verify", "--store", f"sqlite:///{path}"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, start_new_session=True, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        readers = [int(process.stdout.readline()) for _ in range(2)]
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(PATIENCE_S) == 130
-        assert process.stderr is not None
-        assert process.stderr.read().startswith(b"interrupted: ")
-    for pid in reading:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+        assert process.stderr.read().startswith("interrupted: ")
+    assert all(map(gone, readers))

@@ -32,7 +32,7 @@ from catchment.wallet import Place
 
 HERE_UNDER: Final = 50_000
 """A journal with fewer records is read in this process."""
-MOST_SHARES: Final = 16
+MOST_SHARES: Final = 8
 """Every process looks at every row of the journal, if only at whose it is."""
 PAGE: Final = 1_000
 

@@ -36,8 +36,8 @@ MakeExecutor = Callable[[int, str], Executor]
 
 
 class Portion:
-    """Commands that were submitted together: one future for all of their answers, because one for each takes longer
-    than to decide it. A seat in it is answered like a future of its own."""
+    """Commands that were submitted together and have one future for all of their answers: one for each, gathered, was
+    most of what a collection of many cost beside its writing. A seat is answered like a future of its own."""
 
     def __init__(self, future: asyncio.Future[list[Answer]], size: int) -> None:
         self.future = future
