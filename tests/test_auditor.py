@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import uvloop
 
 from bench import seed
 from catchment import auditor
@@ -339,3 +340,9 @@ def test_an_interrupt_ends_all_processes(path: Path) -> None:
         assert process.wait(PATIENCE_S) == 130
         assert process.stderr.read().startswith("interrupted: ")
     assert all(map(gone, readers))
+
+
+def test_it_runs_on_a_servers_event_loop_too(apart: Path) -> None:
+    with closing(SqliteStore(apart)) as store:
+        verdict = uvloop.run(auditor.verify(store, store.address, RULES))
+    assert verdict == verify(apart, here=True)

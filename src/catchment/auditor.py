@@ -239,10 +239,10 @@ async def _read_apart(orders: Iterable[Order], progress: Progress) -> list[Part]
 
 
 async def _start(order: Order) -> Process:
-    """In a group of its own: a terminal's interrupt goes to the one who ordered it, who ends the others."""
+    """In a session of its own: a terminal's interrupt goes to the one who ordered it, who ends the others."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, stdin=pipe, stdout=pipe, limit=MAX_FRAME_BYTES, process_group=0
+        sys.executable, "-m", __name__, stdin=pipe, stdout=pipe, limit=MAX_FRAME_BYTES, start_new_session=True
     )
     assert process.stdin is not None
     process.stdin.write(msgspec.json.encode(order) + b"\n")
