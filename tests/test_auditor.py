@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -29,7 +28,7 @@ from catchment.store.memory import MemoryStore
 from catchment.store.sqlite import SqliteStore
 from catchment.wallet import Wallet
 from catchment.writer import write_batch
-from tests.store.books import FIRST, account_id, enrol
+from tests.store.books import FIRST, account_id, enrol, tamper
 
 RULES = Rules()
 ACCOUNTS = 23
@@ -74,12 +73,6 @@ def verify(path: Path, *, here: bool) -> Verdict:
         return asyncio.run(asyncio.wait_for(auditor.verify(store, store.address, RULES), PATIENCE_S))
 
 
-def change(path: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
 DAMAGES = {
     "nothing": (set(), ""),
     "a digest": ({2, 9}, "UPDATE journal SET digest = zeroblob(32) WHERE sequence % 100 = 7"),
@@ -106,7 +99,7 @@ def test_the_verdict_of_several_is_that_of_one(path: Path, damage: str) -> None:
     with closing(SqliteStore(path)) as store:
         fill(store)
     if statement:
-        change(path, statement)
+        tamper(path, statement)
     alone, together = verify(path, here=True), verify(path, here=False)
     assert together == alone
     assert broken <= {finding.invariant for finding in together.findings}
@@ -130,7 +123,7 @@ def test_many_findings_are_listed_within_the_bound_by_several_too(path: Path) ->
         (alice, bob) = enrol(store, 1, 200)
         for _ in range(2 * LISTED // 20 + 5):
             write_batch(store, [(alice, Deposit("USDT", 1)), (bob, Deposit("USDT", 1))] * 10, FIRST, RULES)
-    change(path, "UPDATE journal SET body = replace(body, 'Deposit', 'Withdrawal')")
+    tamper(path, "UPDATE journal SET body = replace(body, 'Deposit', 'Withdrawal')")
     alone, together = verify(path, here=True), verify(path, here=False)
     assert together == alone
     assert together.counts[8] > 2 * LISTED
@@ -284,14 +277,14 @@ def test_a_cancelled_verify_leaves_no_process(apart: Path, started: list[Process
 
 
 def test_what_a_process_cannot_read_is_told(apart: Path) -> None:
-    change(apart, "UPDATE journal SET body = '{' WHERE sequence = 3")
+    tamper(apart, "UPDATE journal SET body = '{' WHERE sequence = 3")
     with pytest.raises(msgspec.DecodeError, match="truncated"):
         verify(apart, here=False)
 
 
 def test_a_store_that_a_process_cannot_open_is_told(apart: Path) -> None:
     with closing(SqliteStore(apart)) as store:
-        change(apart, "UPDATE meta SET value = 0 WHERE name = 'schema_version'")
+        tamper(apart, "UPDATE meta SET value = 0 WHERE name = 'schema_version'")
         with pytest.raises(StoreFailed, match="another program"):
             asyncio.run(auditor.verify(store, store.address, RULES))
 

@@ -723,6 +723,7 @@ def test_verify_names_every_invariant(alice: Terminal) -> None:
         ("update journal set body = replace(body, '100010000000', '100010000001') where sequence = 1", 2),
         ("update journal set timestamp = 1 where sequence = 3", 3),
         ("update recent set state = replace(state, '50000000', '50000001')", 9),
+        ("delete from journal where sequence = 4", 12),
     ],
 )
 def test_verify_says_where_a_tampered_store_breaks(alice: Terminal, tmp_path: Path, change: str, broken: int) -> None:
@@ -746,7 +747,6 @@ def test_verify_says_where_a_tampered_store_breaks(alice: Terminal, tmp_path: Pa
         ),
         ("update journal set body = '{' where sequence = 3", True, "truncated"),
         ("update recent set state = replace(state, '5', '6')", False, "does not fit its checksum"),
-        ("delete from journal where sequence = 4", True, "records are missing between 0 and 5"),
     ],
 )
 def test_verify_of_what_cannot_be_read(

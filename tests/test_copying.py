@@ -3,7 +3,6 @@
 import asyncio
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -24,11 +23,11 @@ from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
 from catchment.signature import Algorithm, ApiKey, Permission
-from catchment.store.base import Account, Store
+from catchment.store.base import Account, Store, StoreDamaged
 from catchment.store.memory import MemoryStore
 from catchment.store.sqlite import SqliteStore
 from catchment.writer import write_batch
-from tests.store.books import FIRST, account_id, enrol
+from tests.store.books import FIRST, account_id, enrol, tamper
 from tests.test_auditor import any_command
 
 RULES = Rules()
@@ -333,18 +332,17 @@ def test_somebody_who_writes_to_the_target_meanwhile_is_noticed(make: Make) -> N
         ("UPDATE journal SET body = replace(body, '1', '2') WHERE sequence = 100", "record 100, number"),
         ("UPDATE journal SET number = number + 1 WHERE sequence = 100", "record 100, number"),
         ("UPDATE journal SET account = zeroblob(16) WHERE sequence = 100", "record 100, number"),
-        ("DELETE FROM journal WHERE sequence = 100", "sequence 101 follows 99"),
+        ("DELETE FROM journal WHERE sequence = 100", "records are missing between"),
         ("UPDATE recent SET state = replace(state, ',0,0,', ',1,0,')", "is not its journal, replayed"),
     ],
 )
 def test_a_damaged_source_is_refused(make: Make, tmp_path: Path, change: str, told: str) -> None:
     source, target = make("source"), make("target")
     fill(source)
-    with closing(sqlite3.connect(tmp_path / "source.db")) as connection, connection:
-        connection.execute(change)
+    tamper(tmp_path / "source.db", change)
     with pytest.raises(Refused) as refused:
         copy(source, target, RULES)
-    assert refused.value.rejection.name == "DAMAGED_STORE"
+    assert refused.value.rejection.name == "DAMAGED_STORE" or isinstance(refused.value, StoreDamaged)
     assert told in str(refused.value)
     assert target.newest() in (64, source.newest()), "what came before the damage is copied, commit by commit"
 

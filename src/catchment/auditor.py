@@ -35,6 +35,8 @@ HERE_UNDER: Final = 50_000
 MOST_SHARES: Final = 8
 """Every process looks at every row of the journal, if only at whose it is."""
 PAGE: Final = 1_000
+ALL: Final = Share(0, 255)
+"""Everybody's tail would be refused where a record is missing; here that is what is looked for."""
 
 Progress = Callable[[int], None]
 
@@ -154,7 +156,7 @@ class _Reader:
 
     def __init__(self, store: Store, rules: Rules, share: Share | None, end: int, progress: Progress) -> None:
         self._store = store
-        self._share = share
+        self._share = share or ALL
         self._end = end
         self._progress = progress
         self._after = 0
@@ -187,7 +189,7 @@ def _gaps(store: Store, end: int) -> list[Finding]:
     """Where sequences leave one out. A part does not see the others' records, only that some are missing in all."""
     findings: list[Finding] = []
     before = 0
-    while before < end and (page := store.tail(before, PAGE)):
+    while before < end and (page := store.tail(before, PAGE, ALL)):
         for stored in page:
             if stored.sequence != before + 1:
                 sentence = gap(stored.sequence, before)

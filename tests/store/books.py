@@ -60,7 +60,8 @@ def oldest(store: Store, account: AccountId, limit: int = 10_000) -> list[Stored
 
 
 def tamper(path: Path, *changes: str) -> None:
-    """Change a store's file as somebody would who knows its checksums: they are made to fit again."""
+    """Change a store's file as somebody would who knows its mark and its checksums: they are made to fit again."""
+    path.with_name(path.name + "-mark").unlink(missing_ok=True)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.create_function("checksum", -1, checksum)
         for change in changes:

@@ -102,7 +102,10 @@ class Store(Protocol):
         ...
 
     def tail(self, after: int, limit: int, share: Share | None = None) -> list[Stored]:
-        """At most `limit` records whose sequence is greater than `after`, in order; all accounts', or a share's."""
+        """At most `limit` records whose sequence is greater than `after`, in order; none if there are none.
+
+        All accounts', and `StoreDamaged` where one is missing; or those of a share, whose reader has to see to that.
+        """
         ...
 
     def newest(self) -> int:

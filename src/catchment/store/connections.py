@@ -77,6 +77,8 @@ class Connections:
         self._free: list[Connection] = []
         self._all: set[Connection] = set()
         self._closed = False
+        self.spread = False
+        """Whether the server may have spread the tables over several machines."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="catchment-postgresql", daemon=True)
         self._thread.start()
@@ -184,6 +186,7 @@ class Connections:
         self._all.add(connection)
         try:
             await connection.execute(SQL["make_ready"])
+            self.spread = bool(await connection.fetch(SQL["make_ready_for_machines"]))
         except FAILURES:
             self._drop(connection)
             raise

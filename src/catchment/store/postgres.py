@@ -117,14 +117,10 @@ class PostgresStore:
         return self._link.run(self._tail, after, limit) if share is None else self._tail_of(share, after, limit)
 
     async def _tail(self, after: int, limit: int) -> list[Stored]:
-        """Looks again while a batch is not whole: on a cluster the coordinator commits before its workers do."""
-        end = after
-        for _ in range(TAIL_TRIES):
-            found, end = await self._look_at_tail(after, limit, ALL)
-            if len(found) == end - after:
-                return found
-            await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
-        raise StoreDamaged(f"records are missing between {after} and {end}")
+        found, end = await self._look_at_tail(after, limit, ALL)
+        if len(found) != end - after:
+            raise StoreDamaged(f"records are missing between {after} and {end}")
+        return found
 
     def _tail_of(self, share: Share, after: int, limit: int) -> list[Stored]:
         """Looks on where the share has no record."""
@@ -143,9 +139,18 @@ class PostgresStore:
             return [], after
         firsts = {batch: first for first, _, batch in found}
         (low, _, lowest), (high, last, highest) = found[0], found[-1]
+        await self._wait_for_machines(list(firsts), last - low + 1)
         cut = (lowest, max(0, after + 1 - low), highest, after + limit - high)
         rows = await self._link.fetch("tail", list(firsts), *cut, share.first, share.last)
         return _in_sequence(rows, firsts), min(last, after + limit)
+
+    async def _wait_for_machines(self, batches: list[bytes], records: int) -> None:
+        """A cluster's coordinator commits before its workers do, so a batch that is seen may not be whole yet."""
+        if self._link.spread:
+            for _ in range(TAIL_TRIES):
+                if (await self._link.fetch("rows_of_batches", batches))[0][0] >= records:
+                    return
+                await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
 
     def newest(self) -> int:
         return int(self._fetch("newest")[0][0])

@@ -104,6 +104,8 @@ SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'citus';
 
 -- name: make_ready
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+
+-- name: make_ready_for_machines
 SELECT set_config('plan_cache_mode', 'force_custom_plan', false),
     set_config('citus.multi_shard_modify_mode', 'sequential', false)
 FROM pg_catalog.pg_extension WHERE extname = 'citus';
@@ -174,6 +176,10 @@ SELECT id, first FROM batch WHERE id = ANY ($1);
 SELECT batch, place, account, number, timestamp, body, digest FROM journal
 WHERE batch = ANY ($1) AND (batch <> $2 OR place >= $3::bigint) AND (batch <> $4 OR place <= $5::bigint)
 AND get_byte(account, length(account) - 1) BETWEEN $6 AND $7;
+
+-- name: rows_of_batches
+-- across accounts: it counts what the tail will read
+SELECT count(*) FROM journal WHERE batch = ANY ($1);
 
 -- name: first_at
 WITH RECURSIVE search (low, high) AS (
