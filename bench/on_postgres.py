@@ -14,6 +14,7 @@ import asyncpg
 
 from bench import database, seed
 from bench.figure import Figure, Plan
+from catchment.batcher import BATCHES_AT_ONCE
 from catchment.clock import RealClock
 from catchment.ledger.balance import AccountId, decode_state, encode_state
 from catchment.ledger.commands import AutoCollection, Trigger
@@ -21,7 +22,7 @@ from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
 from catchment.ledger.quota import Rules
 from catchment.store.postgres import PostgresStore
-from catchment.writer import calm_collector, write_batch
+from catchment.writer import calm_collector, write_batch, write_on_loop
 
 PART = "postgres"
 CONNECTIONS: Final = 16
@@ -43,11 +44,11 @@ def measure(plan: Plan) -> list[Figure]:
     with database.server(plan.folder) as address:
         database.add_accounts(address, accounts, funded=False)
         with closing(PostgresStore(address)) as store:
-            calm_collector()
+            calm_collector()  # as a server does
             for ids in _rounds(store, accounts, plan.pick(2, 5)):
                 for batch in BATCHES:
                     refund(store, ids)
-                    rates.setdefault(f"batches of {batch:,}", []).append(_in_batches(store, ids, batch))
+                    rates.setdefault(f"batches of {batch:,}", []).append(asyncio.run(_in_batches(address, ids, batch)))
                 refund(store, ids)
                 rates.setdefault("one by one", []).append(asyncio.run(_one_by_one(address, ids[:few])))
     figures = [Figure(PART, name, median(found), "/s") for name, found in rates.items()]
@@ -60,24 +61,33 @@ def measure(plan: Plan) -> list[Figure]:
 
 
 def _rounds(store: PostgresStore, accounts: int, rounds: int) -> Iterator[Sequence[AccountId]]:
-    """All accounts in another order each time; in the first round, which warms up, they are collected once."""
+    """All accounts in another order each time; they are collected once before, so that their quotas are counted."""
     ids = [seed.account_id(number) for number in range(accounts)]
     refund(store, ids)
-    _in_batches(store, ids, max(BATCHES))
+    write_batch(store, [(account, COMMAND) for account in ids], RealClock().now(), RULES)
     for number in range(rounds):
         yield random.Random(number).sample(ids, accounts)
 
 
-def _in_batches(store: PostgresStore, accounts: Sequence[AccountId], size: int) -> float:
-    """Collections a second by the venue's writer."""
-    started = time.perf_counter()
-    for part in seed.parts(accounts, size):
-        answers = write_batch(store, [(account, COMMAND) for account in part], RealClock().now(), RULES)
-        if not all(
-            isinstance(answer, Stored) and len(answer.record.transfers) == len(seed.FUNDS) for answer in answers
-        ):
-            raise RuntimeError("not collections of three assets")
-    return len(accounts) / (time.perf_counter() - started)
+async def _in_batches(address: str, accounts: Sequence[AccountId], size: int) -> float:
+    """Collections a second as a venue on PostgreSQL writes: so many batches at once as it has under way."""
+    with closing(PostgresStore(address)) as store:
+        writer = store.on_loop()
+        waiting = iter(list(seed.parts(accounts, size)))
+
+        async def go_on() -> None:
+            for part in waiting:
+                asked = [(account, COMMAND) for account in part]
+                for answer in await write_on_loop(writer, asked, RealClock(), RULES):
+                    if not isinstance(answer, Stored) or len(answer.record.transfers) != len(seed.FUNDS):
+                        raise RuntimeError(f"not a collection of three assets: {answer}")
+
+        await writer.count_uses(accounts[0], (), 0)  # connects, as the others have before the clock starts
+        started = time.perf_counter()
+        await asyncio.gather(*(go_on() for _ in range(BATCHES_AT_ONCE)))
+        taken = time.perf_counter() - started
+        await writer.close()
+    return len(accounts) / taken
 
 
 async def _one_by_one(address: str, accounts: Sequence[AccountId]) -> float:

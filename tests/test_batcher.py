@@ -4,18 +4,18 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from catchment import writer
-from catchment.batcher import ThreadBatcher
+from catchment.batcher import BATCHES_AT_ONCE, WORTH_ANOTHER, Batcher, LoopBatcher, ThreadBatcher
 from catchment.clock import FrozenClock
 from catchment.errors import Rejection
-from catchment.ledger.balance import AccountId
+from catchment.ledger.balance import AccountId, QuotaUse
 from catchment.ledger.commands import AutoCollection, Command, Deposit, Trigger, Withdrawal
 from catchment.ledger.journal import Stored
 from catchment.ledger.quota import Rules
@@ -54,17 +54,63 @@ class Gate(MemoryStore):
         await asyncio.get_running_loop().run_in_executor(None, self.entered.wait, 10)
 
 
+class AwaitedGate:
+    """The same gate for whoever awaits; behind it one goes after the other."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.turn = asyncio.Lock()
+        self.closed = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        self.gate.transactions += 1
+        self.gate.entered.set()
+        while not self.gate.opened.is_set():
+            await asyncio.sleep(0.001)
+        async with self.turn:
+            with MemoryStore.transaction(self.gate) as transaction:
+                yield AwaitedTransaction(transaction)
+                if self.gate.failures:
+                    raise self.gate.failures.pop(0)
+
+    async def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
+        return self.gate.count_uses(account, triggers, since)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class AwaitedTransaction:
+    def __init__(self, transaction: Any) -> None:
+        self.transaction = transaction
+
+    async def load(self, accounts: Collection[AccountId]) -> Any:
+        await asyncio.sleep(0)
+        return self.transaction.load(accounts)
+
+    async def append(self, *args: Any) -> Any:
+        await asyncio.sleep(0)
+        return self.transaction.append(*args)
+
+
 class Room:
     """A batcher over a gate, with two accounts."""
 
-    def __init__(self, queue: int, batch: int) -> None:
+    def __init__(self, queue: int, batch: int, on_loop: bool = False) -> None:
         self.store = Gate()
         self.alice, self.bob = enrol(self.store, 1, 2)
         self.clock = FrozenClock()
         self.landed: list[int] = []
-        self.batcher = ThreadBatcher(
-            self.store, self.clock, Rules(), queue=queue, batch=batch, landed=self.landed.append
-        )
+        self.batcher: Batcher
+        if on_loop:
+            self.batcher = LoopBatcher(
+                AwaitedGate(self.store), self.clock, Rules(), queue=queue, batch=batch, landed=self.landed.append
+            )
+        else:
+            self.batcher = ThreadBatcher(
+                self.store, self.clock, Rules(), queue=queue, batch=batch, landed=self.landed.append
+            )
 
     async def ask(self, *commands: Command, account: AccountId | None = None) -> list[Answer]:
         return await asyncio.gather(*(self.batcher.submit(account or self.alice, command) for command in commands))
@@ -76,17 +122,19 @@ class Room:
 
 
 def run(scene: Callable[[Room], Coroutine[None, None, None]], queue: int = 100, batch: int = 10) -> None:
-    """Play a scene in a room of its own and close it; a writer that hangs fails the test instead of hanging it."""
+    """Play a scene in a room with a writer's thread, and in one whose writer awaits; a writer that hangs fails the test
+    instead of hanging it."""
 
-    async def play() -> None:
-        room = Room(queue, batch)
+    async def play(on_loop: bool) -> None:
+        room = Room(queue, batch, on_loop)
         try:
             await asyncio.wait_for(scene(room), 20)
         finally:
             room.store.opened.set()
             await asyncio.wait_for(room.batcher.close(), 20)
 
-    asyncio.run(play())
+    for on_loop in (False, True):
+        asyncio.run(play(on_loop))
 
 
 def names(answers: list[Answer]) -> list[str]:
@@ -398,3 +446,75 @@ def test_a_portion_nobody_waits_for_does_not_break_the_batch() -> None:
         assert room.balance() == 15
 
     run(scene)
+
+
+# Several batches at once ---------------------------------------------------------------------------------------------
+
+
+def on_loop(scene: Callable[[Room, list[AccountId]], Coroutine[None, None, None]], batch: int = 100) -> None:
+    """Play a scene with many accounts and a writer that awaits."""
+
+    async def play() -> None:
+        room = Room(1_000, batch, on_loop=True)
+        ids = enrol(room.store, *range(10, 110))
+        try:
+            await asyncio.wait_for(scene(room, ids), 20)
+        finally:
+            room.store.opened.set()
+            await asyncio.wait_for(room.batcher.close(), 20)
+        assert isinstance(room.batcher, LoopBatcher)
+        assert isinstance(room.batcher._store, AwaitedGate)
+        assert room.batcher._store.closed
+
+    asyncio.run(play())
+
+
+def test_another_batch_is_begun_when_it_is_worth_it() -> None:
+    async def scene(room: Room, ids: list[AccountId]) -> None:
+        room.store.opened.clear()
+        first = room.batcher.submit(ids[0], FIVE)
+        await asyncio.sleep(0.01)
+        few = [room.batcher.submit(account, FIVE) for account in ids[1:WORTH_ANOTHER]]
+        await asyncio.sleep(0.01)
+        assert room.store.transactions == 1, "a few wait for the one that is under way"
+        more = [room.batcher.submit(ids[WORTH_ANOTHER], FIVE)]
+        await asyncio.sleep(0.01)
+        assert room.store.transactions == 2
+        more += [room.batcher.submit(account, FIVE) for account in ids[50:]]
+        await asyncio.sleep(0.01)
+        assert room.store.transactions == BATCHES_AT_ONCE
+        room.store.opened.set()
+        assert names(await asyncio.gather(first, *few, *more)) == ["done"] * (1 + WORTH_ANOTHER + 50)
+
+    on_loop(scene)
+
+
+def test_an_accounts_commands_stay_in_their_order() -> None:
+    """A command waits for those of its account that are under way, and so do all that come after it."""
+
+    async def scene(room: Room, ids: list[AccountId]) -> None:
+        room.store.opened.clear()
+        deposit = room.batcher.submit(ids[0], FIVE)
+        await asyncio.sleep(0.01)
+        withdrawals = [room.batcher.submit(ids[0], Withdrawal("USDT", units)) for units in (4, 2, 1)]
+        others = [room.batcher.submit(account, FIVE) for account in ids[1:40]]
+        await asyncio.sleep(0.01)
+        assert room.store.transactions == 2, "the others do not wait for them"
+        room.store.opened.set()
+        assert names(await asyncio.gather(deposit, *withdrawals)) == ["done", "done", "BALANCE_NOT_SUFFICIENT", "done"]
+        assert names(await asyncio.gather(*others)) == ["done"] * 39
+        assert room.store.transactions == 3
+        numbers = [stored.record.number for stored in room.store.tail(0, 1_000) if stored.record.account == ids[0]]
+        assert numbers == [1, 2, 3]
+
+    on_loop(scene)
+
+
+def test_no_batch_is_larger_than_the_limit() -> None:
+    async def scene(room: Room, ids: list[AccountId]) -> None:
+        answers = await room.batcher.submit_all([(account, FIVE) for account in ids for _ in range(3)])
+        assert names(answers) == ["done"] * 300
+        assert room.store.transactions >= 300 / 20
+        assert all(room.store.load(ids)[account].number == 3 for account in ids)
+
+    on_loop(scene, batch=20)

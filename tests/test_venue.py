@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
 
 from catchment import auditor
 from catchment import venue as venue_module
-from catchment.batcher import ThreadBatcher
+from catchment.batcher import LoopBatcher, ThreadBatcher
 from catchment.clock import FrozenClock
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
@@ -620,7 +620,7 @@ def test_a_preview_agrees_when_the_clock_was_put_back(address: str, back: int) -
         clock.advance(HOUR_MS)
         await venue.submit(alice, Deposit("USDT", 1))
         venue.clock = FrozenClock(clock.now() - back)
-        assert isinstance(venue._batcher, ThreadBatcher)
+        assert isinstance(venue._batcher, (ThreadBatcher, LoopBatcher))
         venue._batcher._clock = venue.clock
         preview = await venue.preview(alice, AUTO)
         assert preview.quotas == {"api_hour": (2, 2)}

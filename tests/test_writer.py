@@ -293,7 +293,8 @@ def test_a_server_on_postgresql_writes_in_a_process_that_keeps_its_password(post
     """How a process was started, everybody on the machine can read."""
 
     async def play() -> None:
-        venue = await Venue.open(Settings(store=postgres.replace("postgres:@", "postgres:s3cret@")), apart=True)
+        address = postgres.replace("postgres:@", "postgres:s3cret@")
+        venue = await Venue.open(Settings(store=address, writer="process"), apart=True)
         try:
             made = await venue.add_account("alice")
             assert isinstance(made, Account)

@@ -22,7 +22,7 @@ from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import Command
 from catchment.ledger.journal import Stored
 from catchment.ledger.quota import Rules
-from catchment.store.base import Store
+from catchment.store.base import LoopWriter, Store
 from catchment.writer import Answer, Asked, Order
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 STOPS_WITHIN_S: Final = 20
 """How long the writer's process may take to finish once it was told to, in seconds."""
 STARTED_AGAIN_AFTER_S: Final = 0.5
+BATCHES_AT_ONCE: Final = 2
+"""How many transactions one server has under way on an engine that is waited for."""
+WORTH_ANOTHER: Final = 16
+"""Commands for which another transaction is begun while one is under way; fewer wait, and are committed together."""
 
 MakeExecutor = Callable[[int, str], Executor]
 """Makes what runs blocking calls: takes a number of workers and their name."""
@@ -71,7 +75,7 @@ Waiting = tuple[AccountId, Command, Asker]
 
 
 class Batcher:
-    """The queue. Made, used and closed on one event loop; what writes is told by the two classes below."""
+    """The queue. Made, used and closed on one event loop; what writes is told by the three classes below."""
 
     def __init__(self, *, queue: int, landed: Callable[[int], None]) -> None:
         """`queue` is a number of commands; `landed` is called on the loop with the newest sequence."""
@@ -188,6 +192,70 @@ class ThreadBatcher(Batcher):
         if self._waiting:
             self._hand_over()
         else:
+            self._rest()
+
+
+class LoopBatcher(Batcher):
+    """Writes on the event loop itself, to an engine that is waited for: while the server works on one batch, the next
+    one is decided. Commands of one account stay in their order: none is handed over while another is under way."""
+
+    def __init__(
+        self,
+        store: LoopWriter,
+        clock: Clock,
+        rules: Rules,
+        *,
+        queue: int,
+        batch: int,
+        landed: Callable[[int], None],
+    ) -> None:
+        """`batch` is the number of commands committed together at most."""
+        super().__init__(queue=queue, landed=landed)
+        self._batch_limit = batch
+        self._store = store
+        self._clock = clock
+        self._rules = rules
+        self._accounts: set[AccountId] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        await super().close()
+        await self._store.close()
+
+    def _hand_over(self) -> None:
+        """All that may go, if nothing is under way; else another batch only if it is worth its round trips."""
+        self._busy = False
+        while len(self._under_way) < BATCHES_AT_ONCE:
+            batch, rest = self._next_batch()
+            if not batch or (self._under_way and len(batch) < WORTH_ANOTHER):
+                return
+            self._waiting = rest
+            self._accounts.update(account for account, _, _ in batch)
+            writing = self._loop.create_task(self._write(batch))
+            self._under_way.add(writing)
+            writing.add_done_callback(self._written)
+
+    def _next_batch(self) -> tuple[list[Waiting], list[Waiting]]:
+        """Who can go now, and who waits on: for one of its own account's commands, or for there is no room."""
+        if not self._accounts:
+            return self._waiting[: self._batch_limit], self._waiting[self._batch_limit :]
+        batch: list[Waiting] = []
+        rest: list[Waiting] = []
+        for waiting in self._waiting:
+            room = len(batch) < self._batch_limit and waiting[0] not in self._accounts
+            (batch if room else rest).append(waiting)
+        return batch, rest
+
+    async def _write(self, batch: Sequence[Waiting]) -> None:
+        asked = [(account, command) for account, command, _ in batch]
+        answers = await writer.write_on_loop(self._store, asked, self._clock, self._rules)
+        self._accounts.difference_update(account for account, _ in asked)
+        self._answer([asker for _, _, asker in batch], answers)
+
+    def _written(self, writing: asyncio.Task[None]) -> None:
+        self._under_way.discard(writing)
+        self._hand_over()
+        if not self._under_way and not self._waiting:
             self._rest()
 
 

@@ -38,7 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     weights: str = ""
     queue: Positive = 10_000
     batch: Positive = 1_000
-    writer: Literal["process", "thread"] = "process"
+    writer: Literal["auto", "process", "thread"] = "auto"
     quota_shared_daily: bool = False
     quota_api_per_hour: Positive = 500
     quota_button_per_day: Positive = 10
@@ -61,7 +61,8 @@ SENTENCES: Final[dict[str, str]] = {
     "weights": "redis://host:port/0: weight and bans are shared with every server that names it; empty: not shared.",
     "queue": "Commands that may wait for the writer; one more is refused with 503.",
     "batch": "Commands committed together at most.",
-    "writer": "process: a server writes in a process of its own; thread: on a thread, smaller and slower.",
+    "writer": "auto: a server on SQLite writes in a process of its own, one on PostgreSQL on its event loop; "
+    "or process, or thread, on either.",
     "quota_shared_daily": "true: the 10 a day count every collection of a person, by button or by API.",
     "quota_api_per_hour": "Auto-collections by API an account may make in a rolling hour.",
     "quota_button_per_day": "Auto-collections by the button an account may make in a UTC day.",

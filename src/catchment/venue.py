@@ -17,7 +17,7 @@ import msgspec
 from catchment import auditor, errors, signature
 from catchment.asset import DEFAULT_SCALE, Asset, valid_name
 from catchment.auditor import Verdict
-from catchment.batcher import Batcher, MakeExecutor, ProcessBatcher, ThreadBatcher
+from catchment.batcher import Batcher, LoopBatcher, MakeExecutor, ProcessBatcher, ThreadBatcher
 from catchment.clock import Clock, RealClock
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
@@ -29,7 +29,7 @@ from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
 from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS
 from catchment.signature import Algorithm, ApiKey, Permission, Verifier
-from catchment.store.base import Account, Store
+from catchment.store.base import Account, OnLoop, Store
 from catchment.store.open import master_key_path, open_store
 from catchment.vault import Vault
 from catchment.writer import Answer, Asked, Order
@@ -151,7 +151,7 @@ class Venue:
             sealed_by = store.fingerprint("")
             if sealed_by and vault.fingerprint(create=False) != sealed_by:
                 raise Refused(errors.WRONG_MASTER_KEY(vault.place))
-            apart = apart and key_path is not None and clock is None and settings.writer == "process"
+            apart = apart and key_path is not None and clock is None and settings.writer != "thread"
             return cls(store, vault, settings, clock or RealClock(), apart=apart)
         except BaseException:
             store.close()
@@ -372,11 +372,13 @@ class Venue:
     # Inside --------------------------------------------------------------------------------------------------------
 
     def _make_batcher(self, apart: bool, executor: MakeExecutor) -> Batcher:
-        queue, batch = self.settings.queue, self.settings.batch
+        queue, batch, store = self.settings.queue, self.settings.batch, self._store
+        if self.settings.writer == "auto" and isinstance(store, OnLoop):
+            return LoopBatcher(store.on_loop(), self.clock, self.rules, queue=queue, batch=batch, landed=self._landed)
         if apart:
             return ProcessBatcher(Order(self.settings.store, self.rules, batch), queue=queue, landed=self._landed)
         return ThreadBatcher(
-            self._store, self.clock, self.rules, queue=queue, batch=batch, landed=self._landed, executor=executor
+            store, self.clock, self.rules, queue=queue, batch=batch, landed=self._landed, executor=executor
         )
 
     def _landed(self, newest: int) -> None:

@@ -30,9 +30,9 @@ from catchment.ledger.balance import AccountId, AccountState
 from catchment.ledger.commands import Command
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
-from catchment.ledger.quota import Rules
+from catchment.ledger.quota import Quota, Rules
 from catchment.limits import MAX_FRAME_BYTES
-from catchment.store.base import Store, StoreBusy, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import LoopWriter, Store, StoreBusy, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.open import open_store
 
 logger = logging.getLogger(__name__)
@@ -56,21 +56,41 @@ def write(store: Store, batch: Sequence[Asked], clock: Clock, rules: Rules) -> S
             with suppress(StoreBusy):
                 return write_batch(store, batch, clock.now(), rules)
         return write_batch(store, batch, clock.now(), rules)
-    except StoreDamaged as error:
-        if len(batch) > 1:  # one account's damage is not the others'
+    except Exception as error:
+        if isinstance(error, StoreDamaged) and len(batch) > 1:  # one account's damage is not the others'
             half = len(batch) // 2
             return [*write(store, batch[:half], clock, rules), *write(store, batch[half:], clock, rules)]
+        return _failed(error, batch)
+
+
+async def write_on_loop(store: LoopWriter, batch: Sequence[Asked], clock: Clock, rules: Rules) -> Sequence[Answer]:
+    """The same, for whoever awaits."""
+    try:
+        for _ in range(MOST_TRIES - 1):
+            with suppress(StoreBusy):
+                return await _write_batch_on_loop(store, batch, clock.now(), rules)
+        return await _write_batch_on_loop(store, batch, clock.now(), rules)
+    except Exception as error:
+        if isinstance(error, StoreDamaged) and len(batch) > 1:
+            half = len(batch) // 2
+            first = await write_on_loop(store, batch[:half], clock, rules)
+            return [*first, *await write_on_loop(store, batch[half:], clock, rules)]
+        return _failed(error, batch)
+
+
+def _failed(error: Exception, batch: Sequence[Asked]) -> list[Answer]:
+    """What everyone in a batch is answered that could not be written."""
+    if isinstance(error, StoreDamaged):
         logger.error("account %s cannot be served: %s", batch[0][0].hex(), error)
         return [errors.STORE_UNAVAILABLE()]
-    except StoreFailed as error:
+    if isinstance(error, StoreFailed):
         logger.error("a batch of %d was rolled back: %s", len(batch), error)
         return [errors.STORE_UNAVAILABLE()] * len(batch)
-    except StoreUnknown as error:
+    if isinstance(error, StoreUnknown):
         logger.error("a batch of %d may or may not have been committed: %s", len(batch), error)
         return [errors.OUTCOME_UNKNOWN()] * len(batch)
-    except Exception:
-        logger.exception("a batch of %d failed", len(batch))
-        return [errors.UNKNOWN()] * len(batch)
+    logger.error("a batch of %d failed", len(batch), exc_info=error)
+    return [errors.UNKNOWN()] * len(batch)
 
 
 def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules) -> list[Answer]:
@@ -78,37 +98,35 @@ def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules) ->
 
     A batch in which everything was refused writes nothing. Raises `StoreFailed` or `StoreUnknown` for all of it.
     """
-    asked = Counter([account for account, _ in batch])
     with store.transaction() as transaction:
+        asked = Counter([account for account, _ in batch])
         states = transaction.load(asked)
-        _refresh_quotas(store, states, batch, asked, now, rules)
-        answers: list[Record | Rejection] = []
-        records: list[Record] = []
-        touched: dict[AccountId, AccountState] = {}
-        for account, command in batch:
-            state = states.get(account)
-            if state is None:
-                answers.append(errors.BAD_ACCOUNT())
-                continue
-            decided = decide(account, state, command, now, rules)
-            if type(decided) is Record:
-                apply(state, decided, rules)
-                records.append(decided)
-                touched[account] = state
-            answers.append(decided)
-        sequences = iter(transaction.append(records, touched) if records else ())
-    return [Stored(next(sequences), answer) if isinstance(answer, Record) else answer for answer in answers]
+        for account, rule, since in _stale(states, batch, asked, now, rules):
+            states[account].quotas[rule.name] = store.count_uses(account, rule.triggers, since)
+        answers, records, touched = _decide(states, batch, now, rules)
+        sequences = transaction.append(records, touched) if records else []
+    return _answers(answers, sequences)
 
 
-def _refresh_quotas(
-    store: Store,
-    states: dict[AccountId, AccountState],
+async def _write_batch_on_loop(store: LoopWriter, batch: Sequence[Asked], now: int, rules: Rules) -> list[Answer]:
+    async with store.transaction() as transaction:
+        asked = Counter([account for account, _ in batch])
+        states = await transaction.load(asked)
+        for account, rule, since in _stale(states, batch, asked, now, rules):
+            states[account].quotas[rule.name] = await store.count_uses(account, rule.triggers, since)
+        answers, records, touched = _decide(states, batch, now, rules)
+        sequences = await transaction.append(records, touched) if records else []
+    return _answers(answers, sequences)
+
+
+def _stale(
+    states: Mapping[AccountId, AccountState],
     batch: Sequence[Asked],
     asked: Mapping[AccountId, int],
     now: int,
     rules: Rules,
-) -> None:
-    """Count the journal again for each quota whose kept count cannot decide this batch.
+) -> Iterator[tuple[AccountId, Quota, int]]:
+    """Each quota whose kept count cannot decide this batch, and since when the journal is to be counted again.
 
     `asked` counts the commands of each account: as many uses as the batch may bring.
     """
@@ -119,7 +137,33 @@ def _refresh_quotas(
         for rule in rules.quotas(command):
             time = max(now, state.timestamp)
             if quota.stale(state, rule, time, asked[account]):
-                state.quotas[rule.name] = store.count_uses(account, rule.triggers, rule.window.start(time))
+                yield account, rule, rule.window.start(time)
+
+
+def _decide(
+    states: Mapping[AccountId, AccountState], batch: Sequence[Asked], now: int, rules: Rules
+) -> tuple[list[Record | Rejection], list[Record], dict[AccountId, AccountState]]:
+    """What each command is answered, the records among that, and the states they changed."""
+    answers: list[Record | Rejection] = []
+    records: list[Record] = []
+    touched: dict[AccountId, AccountState] = {}
+    for account, command in batch:
+        state = states.get(account)
+        if state is None:
+            answers.append(errors.BAD_ACCOUNT())
+            continue
+        decided = decide(account, state, command, now, rules)
+        if type(decided) is Record:
+            apply(state, decided, rules)
+            records.append(decided)
+            touched[account] = state
+        answers.append(decided)
+    return answers, records, touched
+
+
+def _answers(answers: Sequence[Record | Rejection], sequences: Sequence[int]) -> list[Answer]:
+    given = iter(sequences)
+    return [Stored(next(given), answer) if isinstance(answer, Record) else answer for answer in answers]
 
 
 def calm_collector() -> None:

@@ -276,7 +276,7 @@ def test_a_state_that_changed_under_its_lock_is_not_written_over(postgres: str, 
     def attempt() -> None:
         with store.transaction() as transaction:
             states = transaction.load([alice])
-            transaction._versions[alice] += 1
+            transaction._transaction._versions[alice] += 1
             transaction.append([], states)
 
     with pytest.raises(StoreFailed, match="changed under its lock"):
@@ -752,6 +752,7 @@ def test_no_connection_is_left_when_a_store_is_closed(postgres: str, store: Post
     store.close()
     store.close()
     wait_until(lambda: not alive(postgres, pids))
+    assert store._link._thread is not None
     assert not store._link._thread.is_alive()
 
 

@@ -64,8 +64,10 @@ def where_faults(name: str, statement: str) -> Iterator[str]:
     for table, alias in USED.findall(text):
         if table not in KEY_OF or re.search(rf"INSERT INTO {table}\b", text) or is_across(statement):
             continue
-        owner = rf"(?:{alias}\.)" if alias else ""
-        if not re.search(rf"(?:WHERE|ON) {owner}{KEY_OF[table]} = (?:ANY \()?\$1\b", text):
+        key = KEY_OF[table]
+        owner = rf"(?:{alias}\.)" if alias else rf"(?:{table}\.)?"
+        given = rf"(?:ANY \()?\$1\b|new\.{key}\b" if "FROM unnest($1::bytea[]" in text else r"(?:ANY \()?\$1\b"
+        if not re.search(rf"(?:WHERE|ON) {owner}{key} = (?:{given})", text):
             yield f"{name}: {table} without {KEY_OF[table]}"
 
 
@@ -111,6 +113,7 @@ def test_the_accounts_id_leads_every_key() -> None:
         "UPDATE api_key SET revoked = 1 WHERE api_key = $1",
         "SELECT m.body FROM batch JOIN journal AS m ON m.number = $1",
         "DELETE FROM holding WHERE version = $1",
+        "UPDATE holding SET state = $1 FROM unnest($2::bytea[]) AS new (account) WHERE holding.version = new.version",
     ],
 )
 def test_a_statement_without_the_accounts_id_is_seen(statement: str) -> None:
@@ -146,10 +149,9 @@ def test_nothing_else_stands_in_the_way() -> None:
 
 
 def test_a_statement_serves_many_rows() -> None:
-    written = _times("keep_states", 2)
-    assert "VALUES ($1, $2, $3), ($4, $5, $6)\n" in written
-    assert written.endswith("WHERE holding.version = excluded.version;")
-    assert "$" + str(256 * 8) in _times("append", 256)
+    written = _times("add_account", 2)
+    assert "VALUES ($1, $2, $3, $4), ($5, $6, $7, $8) ON CONFLICT" in written
+    assert "$" + str(256 * 8) in _times("add_key", 256)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 8, 9, 255, 256, 1_000])

@@ -7,8 +7,8 @@ venue makes them from threads of its own. Writes come from one thread, reads fro
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -83,6 +83,25 @@ class Transaction(Protocol):
         The states are the store's own from now on, and no longer changed outside a transaction.
         """
         ...
+
+
+class LoopTransaction(Protocol):
+    """A transaction for whoever awaits; otherwise as `Transaction`."""
+
+    async def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]: ...
+
+    async def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]: ...
+
+
+class LoopWriter(Protocol):
+    """What writes to a store on an event loop: for an engine that is waited for, not computed with. Several
+    transactions may be under way at the same time."""
+
+    def transaction(self) -> AbstractAsyncContextManager[LoopTransaction]: ...
+
+    async def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse: ...
+
+    async def close(self) -> None: ...
 
 
 class Store(Protocol):
@@ -175,3 +194,10 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class OnLoop(Protocol):
+    """An engine that can be written to on an event loop."""
+
+    def on_loop(self) -> LoopWriter: ...

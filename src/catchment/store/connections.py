@@ -1,7 +1,7 @@
-"""Connections to a PostgreSQL server, on one event loop that has a thread of its own.
+"""Connections to a PostgreSQL server. What the driver raises leaves here in the words of the seam.
 
-The seam is synchronous and is called from any thread, also from one that runs an event loop; so whoever calls hands a
-coroutine to this loop and waits. What the driver raises leaves here in the words of the seam.
+Whoever blocks, on whichever thread, hands a coroutine to an event loop that has a thread of its own, and waits. Whoever
+awaits has connections on the loop it runs on.
 """
 
 from __future__ import annotations
@@ -79,9 +79,13 @@ class Connections:
         self._closed = False
         self.spread = False
         """Whether the server may have spread the tables over several machines."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="catchment-postgresql", daemon=True)
-        self._thread.start()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def another(self) -> Connections:
+        """Others to the same database."""
+        return Connections(self._dsn)
 
     def run(
         self,
@@ -92,18 +96,27 @@ class Connections:
         """The work's result, on the loop's thread. Raises what it raises."""
         if self._closed:
             raise StoreFailed("the store is closed")
-        return asyncio.run_coroutine_threadsafe(work(*args, **kwargs), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(work(*args, **kwargs), self._loop or self._start()).result()
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="catchment-postgresql", daemon=True)
+                self._thread.start()
+            return self._loop
 
     def close(self) -> None:
         """End every connection and the thread; harmless when it was done before."""
-        if not self._closed:
-            self.run(self._close_all)
-            self._closed = True
+        if not self._closed and self._loop is not None and self._thread is not None:
+            self.run(self.close_all)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+        self._closed = True
 
-    async def _close_all(self) -> None:
+    async def close_all(self) -> None:
+        """End every connection."""
         for connection in list(self._all):
             with suppress(*FAILURES):
                 await connection.close(timeout=CLOSE_WITHIN_S)

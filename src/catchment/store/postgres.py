@@ -12,8 +12,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache, partial
 from itertools import chain
 from typing import Any, Final
@@ -39,6 +39,8 @@ ROWS_AT_ONCE: Final = (256, 128, 64, 32, 16, 8, 4, 2, 1)
 TAIL_TRIES: Final = 20
 """How often the tail is looked at while the machines of a cluster commit."""
 ALL: Final = Share(0, 255)
+JOURNAL: Final = ("account", "number", "timestamp", "trigger", "batch", "place", "body", "digest")
+"""The columns of a row as it is appended."""
 GREATEST: Final = 2**61
 """Times, numbers and limits beyond this are all the same."""
 
@@ -66,45 +68,20 @@ class PostgresStore:
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, "it cannot be read as an address")) from None
 
     @contextmanager
-    def transaction(self) -> Iterator[_PostgresTransaction]:
-        connection = self._link.run(self._link.begin)
-        transaction = _PostgresTransaction(self._link, connection)
+    def transaction(self) -> Iterator[_Blocking]:
+        run = self._link.run
+        connection = run(self._link.begin)
+        transaction = _Transaction(connection)
         try:
-            yield transaction
+            yield _Blocking(self._link, transaction)
         except BaseException:
-            self._link.run(self._link.roll_back, connection)
+            run(self._link.roll_back, connection)
             raise
-        if transaction.batch is None:
-            self._link.run(self._link.roll_back, connection)
-        else:
-            self._link.run(self._commit, connection, transaction.batch)
+        run(_end, self._link, transaction)
 
-    async def _commit(self, connection: Connection, batch: bytes) -> None:
-        try:
-            await self._link.commit(connection)
-        except StoreUnknown as unknown:
-            if not await self._landed(batch, unknown):
-                raise StoreFailed(unknown) from unknown
-
-    async def _landed(self, batch: bytes, unknown: StoreUnknown) -> bool:
-        """Whether a batch whose commit was not answered is in the journal. Raises `unknown` if nobody can say.
-
-        The commit held the row that orders commits. Who gets hold of it knows that the commit is over.
-        """
-        deadline = time.monotonic() + connections.OUTCOME_WITHIN_S
-        while True:
-            try:
-                connection = await self._link.connect()
-                try:
-                    await connection.execute("BEGIN")
-                    await connection.fetch(SQL["take_turn"])
-                    return bool(await connection.fetch(SQL["batch_landed"], batch))
-                finally:
-                    await self._link.roll_back(connection)
-            except FAILURES:
-                if time.monotonic() > deadline:
-                    raise unknown from None
-                await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
+    def on_loop(self) -> PostgresWriter:
+        """What writes to this store on the event loop of whoever awaits it, with connections of its own."""
+        return PostgresWriter(self._link.another())
 
     # Readings ------------------------------------------------------------------------------------------------------
 
@@ -180,8 +157,7 @@ class PostgresStore:
         return int(number)
 
     def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
-        ((used, oldest),) = self._fetch("count_uses", account, _time(since), sorted(triggers))
-        return QuotaUse(since if oldest is None else oldest, used)
+        return self._link.run(_count_uses, self._link, account, triggers, since)
 
     # Accounts, keys, assets ----------------------------------------------------------------------------------------
 
@@ -337,48 +313,119 @@ class PostgresStore:
         return errors.BAD_STORE_ADDRESS(self.address, "it is another program's database")
 
 
-class _PostgresTransaction:
+class PostgresWriter:
+    """Transactions on one event loop, as many at the same time as there are accounts that are not locked."""
+
+    def __init__(self, link: Connections) -> None:
+        self._link = link
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[_Transaction]:
+        connection = await self._link.begin()
+        transaction = _Transaction(connection)
+        try:
+            yield transaction
+        except BaseException:
+            await self._link.roll_back(connection)
+            raise
+        await _end(self._link, transaction)
+
+    async def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
+        return await _count_uses(self._link, account, triggers, since)
+
+    async def close(self) -> None:
+        await self._link.close_all()
+
+
+class _Transaction:
     """Holds the locks of the accounts it loaded; each state it keeps must still be at the version it locked."""
 
-    def __init__(self, link: Connections, connection: Connection) -> None:
-        self._link = link
-        self._connection = connection
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
         self._loaded: dict[AccountId, AccountState] = {}
         self._versions: dict[AccountId, int] = {}
         self.batch: bytes | None = None
         """The id of the batch it appended last; None if it has written nothing."""
 
-    def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
+    async def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
         loaded = self._loaded
         missing = sorted(account for account in accounts if account not in loaded)
-        for account, version, state in self._link.run(self._lock, missing) if missing else ():
-            loaded[account] = decode_state(state)
-            self._versions[account] = version
+        if missing:
+            with failing():
+                rows = await self.connection.fetch(SQL["lock"], missing)
+            for account, version, state in rows:
+                loaded[account] = decode_state(state)
+                self._versions[account] = version
         return {account: loaded[account] for account in accounts if account in loaded}
 
-    async def _lock(self, accounts: Sequence[AccountId]) -> list[Row]:
-        with failing():
-            return list(await self._connection.fetch(SQL["lock"], accounts))
-
-    def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]:
+    async def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]:
         self.batch = batch = batch_id()
-        rows: list[Any] = []
+        rows = []
         for place, record in enumerate(records):
             account, number, timestamp = record.account, record.number, record.timestamp
-            rows += account, number, timestamp, _trigger(record), batch, place, record.text.decode(), record.digest
-        kept: list[Any] = []
-        for account, state in states.items():
-            kept += account, self._versions[account], encode_state(state)
-        first = self._link.run(self._append, rows, kept, len(records), batch)
+            text = record.text.decode()
+            rows.append((account, number, timestamp, _trigger(record), batch, place, text, record.digest))
+        versions = [self._versions[account] for account in states]
+        with failing():
+            await self.connection.copy_records_to_table("journal", records=rows, columns=JOURNAL)
+            kept = (list(states), versions, list(map(encode_state, states.values())))
+            if await _written(self.connection, SQL["keep_states"], kept) != len(states):
+                raise StoreFailed("an account has changed under its lock")
+            await self.connection.fetch(SQL["take_turn"])
+            first = int(await self.connection.fetchval(SQL["end_batch"], len(rows), batch))
         return list(range(first, first + len(records)))
 
-    async def _append(self, rows: list[Any], kept: list[Any], records: int, batch: bytes) -> int:
-        with failing():
-            await _write_rows(self._connection, "append", rows, 8)
-            if await _write_rows(self._connection, "keep_states", kept, 3) != len(kept) // 3:
-                raise StoreFailed("an account has changed under its lock")
-            await self._connection.fetch(SQL["take_turn"])
-            return int(await self._connection.fetchval(SQL["end_batch"], records, batch))
+
+class _Blocking:
+    """The same for whoever blocks."""
+
+    def __init__(self, link: Connections, transaction: _Transaction) -> None:
+        self._link = link
+        self._transaction = transaction
+
+    def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
+        return self._link.run(self._transaction.load, accounts)
+
+    def append(self, records: Sequence[Record], states: Mapping[AccountId, AccountState]) -> list[int]:
+        return self._link.run(self._transaction.append, records, states)
+
+
+async def _end(link: Connections, transaction: _Transaction) -> None:
+    """Commit what was written. A commit that was not answered is looked up."""
+    if transaction.batch is None:
+        await link.roll_back(transaction.connection)
+        return
+    try:
+        await link.commit(transaction.connection)
+    except StoreUnknown as unknown:
+        if not await _landed(link, transaction.batch, unknown):
+            raise StoreFailed(unknown) from unknown
+
+
+async def _landed(link: Connections, batch: bytes, unknown: StoreUnknown) -> bool:
+    """Whether a batch whose commit was not answered is in the journal. Raises `unknown` if nobody can say.
+
+    The commit held the row that orders commits. Who gets hold of it knows that the commit is over.
+    """
+    deadline = time.monotonic() + connections.OUTCOME_WITHIN_S
+    while True:
+        try:
+            connection = await link.connect()
+            try:
+                await connection.execute("BEGIN")
+                await connection.fetch(SQL["take_turn"])
+                return bool(await connection.fetch(SQL["batch_landed"], batch))
+            finally:
+                await link.roll_back(connection)
+        except FAILURES:
+            if time.monotonic() > deadline:
+                raise unknown from None
+            await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
+
+
+async def _count_uses(link: Connections, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
+    ((used, oldest),) = await link.fetch("count_uses", account, _time(since), sorted(triggers))
+    return QuotaUse(since if oldest is None else oldest, used)
 
 
 def _time(time: int) -> int:

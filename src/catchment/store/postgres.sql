@@ -1,7 +1,7 @@
 -- The PostgreSQL engine's statements, by name. They are written so that the tables can be spread over several machines
 -- by the account's id: it leads every key and stands in every WHERE, except where a line says "across accounts"; ids
 -- are made by us; there are no triggers and no functions; no INSERT stands in a CTE; no FOR UPDATE on what grows with
--- accounts; many rows are written as VALUES.
+-- accounts; many rows are written by COPY, from arrays, or as VALUES.
 --
 -- What stands before "times" is repeated, so that one statement serves many rows.
 --
@@ -142,13 +142,10 @@ UPDATE holding SET version = version + 1 WHERE account = ANY ($1) RETURNING acco
 -- name: load
 SELECT account, state FROM holding WHERE account = ANY ($1);
 
--- name: append
-INSERT INTO journal (account, number, timestamp, trigger, batch, place, body, digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) /* times */;
-
 -- name: keep_states
-INSERT INTO holding (account, version, state) VALUES ($1, $2, $3) /* times */
-ON CONFLICT (account) DO UPDATE SET state = excluded.state WHERE holding.version = excluded.version;
+UPDATE holding SET state = new.state
+FROM unnest($1::bytea[], $2::bigint[], $3::text[]) AS new (account, version, state)
+WHERE holding.account = new.account AND holding.version = new.version;
 
 -- name: take_turn
 SELECT whose FROM turn FOR UPDATE;
