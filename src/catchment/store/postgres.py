@@ -8,7 +8,6 @@ statements are in `postgres.sql`; how they reach the server is in `connections.p
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import secrets
 import time
@@ -23,11 +22,11 @@ from catchment.errors import Refused
 from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_state, encode_state
 from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
-from catchment.signature import Algorithm, ApiKey, Permission
+from catchment.signature import ApiKey
 from catchment.store import connections
 from catchment.store.base import TAKEN, Account, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.connections import FAILURES, SQL, Connection, Connections, Row, failing, reason
-from catchment.store.statements import parts
+from catchment.store.statements import key_of_row, parts, row_of_key
 
 SCHEMA_VERSION: Final = 1
 """The newest schema of a PostgreSQL database."""
@@ -183,10 +182,10 @@ class PostgresStore:
 
     def key(self, api_key: str) -> ApiKey | None:
         holders = self._fetch("holder_of_key", api_key) if "\0" not in api_key else ()
-        return next(map(_key, self._fetch("key", holders[0][0], api_key)), None) if holders else None
+        return next(map(key_of_row, self._fetch("key", holders[0][0], api_key)), None) if holders else None
 
     def keys(self, account: AccountId) -> list[ApiKey]:
-        return [_key(row) for row in self._fetch("keys", account)]
+        return [key_of_row(row) for row in self._fetch("keys", account)]
 
     def revoke_key(self, api_key: str, now: int) -> bool:
         holders = self._fetch("holder_of_key", api_key) if "\0" not in api_key else ()
@@ -445,16 +444,11 @@ async def _add(connection: Connection, accounts: Sequence[Account], keys: Sequen
         ("add_account", 4, [(each.id, each.name, each.portfolio_margin, each.created) for each in accounts]),
         ("add_state", 3, [(each.id, 0, encode_state(AccountState(each.portfolio_margin))) for each in accounts]),
         ("take_key", 2, [(key.api_key, key.account) for key in keys]),
-        ("add_key", 8, list(map(_row_of, keys))),
+        ("add_key", 8, list(map(row_of_key, keys))),
     ):
         if await _write_rows(connection, name, list(chain.from_iterable(rows)), width) != len(rows):
             return False
     return not keys or await _write(connection, "bump_keys_version") == 1
-
-
-def _row_of(key: ApiKey) -> tuple[Any, ...]:
-    permissions, ip_allow = json.dumps(sorted(key.permissions)), json.dumps(key.ip_allow)
-    return key.account, key.api_key, key.algorithm, key.material, permissions, ip_allow, key.created, key.revoked
 
 
 async def _write(connection: Connection, name: str, *args: Any) -> int:
@@ -505,17 +499,3 @@ def _in_sequence(rows: Sequence[Row], firsts: Mapping[bytes, int]) -> list[Store
 def _account(row: Row) -> Account:
     account, name, portfolio_margin, created = row
     return Account(AccountId(account), name, portfolio_margin, created)
-
-
-def _key(row: Row) -> ApiKey:
-    account, api_key, algorithm, material, permissions, ip_allow, created, revoked = row
-    return ApiKey(
-        api_key,
-        account,
-        Algorithm(algorithm),
-        material,
-        frozenset(Permission(name) for name in json.loads(permissions)),
-        tuple(json.loads(ip_allow)),
-        created,
-        revoked,
-    )

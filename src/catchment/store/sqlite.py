@@ -23,10 +23,10 @@ from catchment.errors import Refused
 from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_state, encode_state
 from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
-from catchment.signature import Algorithm, ApiKey, Permission
+from catchment.signature import ApiKey
 from catchment.store.base import SCHEMA_VERSION, TAKEN, Account, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.mark import Mark
-from catchment.store.statements import SQL, checksum, encode_row, sound, write_rows
+from catchment.store.statements import SQL, checksum, encode_row, key_of_row, row_of_key, sound, write_rows
 from catchment.store.states import Heads, Kept
 
 OLDEST_SQLITE: Final = (3, 37, 0)
@@ -214,14 +214,14 @@ class SqliteStore:
         with self._write() as writer:
             before = writer.total_changes
             writer.executemany(SQL["add_account"], _with_checksums(map(_row_of_account, accounts)))
-            writer.executemany(SQL["add_key"], _with_checksums(map(_row_of, keys)))
+            writer.executemany(SQL["add_key"], _with_checksums(map(row_of_key, keys)))
             if writer.total_changes - before != len(accounts) + len(keys):
                 raise StoreFailed(TAKEN)
             writer.executemany(SQL["add_state"], _with_checksums(map(_empty_state, accounts)))
             writer.execute(SQL["bump_keys_version"])
 
     def add_key(self, key: ApiKey) -> bool:
-        row = _row_of(key)
+        row = row_of_key(key)
         with self._write() as writer:
             if not writer.execute(SQL["add_key"], (*row, checksum(*row))).rowcount:
                 return False
@@ -234,14 +234,14 @@ class SqliteStore:
 
     @_failing()
     def keys(self, account: AccountId) -> list[ApiKey]:
-        return [_key(row) for row in self._reader().execute(SQL["keys"], {"account": account})]
+        return [key_of_row(sound(row)[:-1]) for row in self._reader().execute(SQL["keys"], {"account": account})]
 
     def revoke_key(self, api_key: str, now: int) -> bool:
         with self._write() as writer:
             key = _find_key(writer, api_key)
             if key is None or key.revoked:
                 return False
-            revoked = _row_of(msgspec.structs.replace(key, revoked=now))
+            revoked = row_of_key(msgspec.structs.replace(key, revoked=now))
             writer.execute(SQL["revoke_key"], (now, checksum(*revoked), key.account, api_key))
             writer.execute(SQL["bump_keys_version"])
             return True
@@ -540,31 +540,4 @@ def _account(row: tuple[Any, ...] | None) -> Account | None:
 
 def _find_key(connection: sqlite3.Connection, api_key: str) -> ApiKey | None:
     row = connection.execute(SQL["key"], {"api_key": api_key}).fetchone()
-    return _key(row) if row is not None else None
-
-
-def _row_of(key: ApiKey) -> tuple[Any, ...]:
-    return (
-        key.account,
-        key.api_key,
-        str(key.algorithm),
-        key.material,
-        json.dumps(sorted(key.permissions)),
-        json.dumps(key.ip_allow),
-        key.created,
-        key.revoked,
-    )
-
-
-def _key(row: tuple[Any, ...]) -> ApiKey:
-    account, api_key, algorithm, material, permissions, ip_allow, created, revoked, _ = sound(row)
-    return ApiKey(
-        api_key,
-        account,
-        Algorithm(algorithm),
-        material,
-        frozenset(Permission(name) for name in json.loads(permissions)),
-        tuple(json.loads(ip_allow)),
-        created,
-        revoked,
-    )
+    return key_of_row(sound(row)[:-1]) if row is not None else None

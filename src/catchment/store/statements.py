@@ -1,7 +1,8 @@
-"""The engines' named statements; how one of SQLite's serves many rows in one step, and the checksum of its rows."""
+"""The engines' named statements, and their rows: an API key as one, many of SQLite's in one step, their checksums."""
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from zlib import crc32
 
 import msgspec
 
+from catchment.signature import Algorithm, ApiKey, Permission
 from catchment.store.base import StoreDamaged
 
 ROWS_AT_ONCE: Final = (64, 8, 1)
@@ -62,6 +64,26 @@ def sound(row: tuple[Any, ...]) -> tuple[Any, ...]:
         key = row[0]
         raise StoreDamaged(f"the row of {key.hex() if isinstance(key, bytes) else key} does not fit its checksum")
     return row
+
+
+def row_of_key(key: ApiKey) -> tuple[Any, ...]:
+    """An API key as a row of `api_key`, in the order of its columns."""
+    permissions, ip_allow = json.dumps(sorted(key.permissions)), json.dumps(key.ip_allow)
+    return key.account, key.api_key, str(key.algorithm), key.material, permissions, ip_allow, key.created, key.revoked
+
+
+def key_of_row(row: Sequence[Any]) -> ApiKey:
+    account, api_key, algorithm, material, permissions, ip_allow, created, revoked = row
+    return ApiKey(
+        api_key,
+        account,
+        Algorithm(algorithm),
+        material,
+        frozenset(Permission(name) for name in json.loads(permissions)),
+        tuple(json.loads(ip_allow)),
+        created,
+        revoked,
+    )
 
 
 def parts(rows: int, at_once: Sequence[int] = ROWS_AT_ONCE) -> Iterator[tuple[int, int]]:
