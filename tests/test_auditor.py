@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -279,6 +280,14 @@ def test_a_cancelled_verify_leaves_no_process(apart: Path, started: list[Process
 def test_what_a_process_cannot_read_is_told(apart: Path) -> None:
     tamper(apart, "UPDATE journal SET body = '{' WHERE sequence = 3")
     with pytest.raises(msgspec.DecodeError, match="truncated"):
+        verify(apart, here=False)
+
+
+def test_a_row_that_a_process_finds_damaged_is_unreadable_too(apart: Path) -> None:
+    """And no failure of a store that is sound, as which it was told before."""
+    with closing(sqlite3.connect(apart)) as connection, connection:
+        connection.execute("UPDATE journal SET body = body || ' ' WHERE sequence = 3")
+    with pytest.raises(msgspec.DecodeError, match="the row of 3 does not fit its checksum"):
         verify(apart, here=False)
 
 

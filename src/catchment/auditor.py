@@ -26,7 +26,7 @@ from catchment.ledger.audit import LISTED, Audit, Finding, gap, unequal
 from catchment.ledger.balance import AccountId
 from catchment.ledger.quota import Rules
 from catchment.limits import MAX_FRAME_BYTES
-from catchment.store.base import Share, Store, StoreFailed
+from catchment.store.base import Share, Store, StoreDamaged, StoreFailed
 from catchment.store.open import open_store
 from catchment.wallet import Place
 
@@ -284,7 +284,7 @@ def main() -> None:
             tell(read_part(store, order.rules, order.share, order.end, tell))
     except BrokenPipeError:
         os._exit(1)  # nobody waits for the part any more
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, StoreDamaged) as error:
         tell(Failure(str(error), unreadable=True))
     except Exception as error:
         tell(Failure(f"{type(error).__name__}: {error}", unreadable=False))
