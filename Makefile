@@ -16,10 +16,10 @@ CODE := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format simulate bench docs lock wheel clean
+.PHONY: help demo test lint types format pulled-plug simulate bench docs lock wheel clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 # Ctrl-C is how a demo ends, so it is not an error.
 demo: .venv/run.stamp ## Set up and run the demo
@@ -38,6 +38,9 @@ types: .venv/test.stamp ## Check types
 format: .venv/test.stamp ## Rewrite the code in the house's format
 	$(PY) -m ruff check --fix --exit-zero --quiet $(CODE)
 	$(PY) -m ruff format $(CODE)
+
+pulled-plug: .venv/test.stamp ## Kill the program, its writer and its database 200 times in each test
+	PULLED_PLUG_KILLS=200 $(PY) -m pytest tests/test_pulled_plug.py -rP $(PYTEST_ARGS)
 
 simulate: .venv/test.stamp ## Play fresh seeds of the simulation for ten minutes
 	$(PY) -m tests.simulation $(SIMULATE_ARGS)

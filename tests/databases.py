@@ -6,13 +6,15 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+import psutil
 import pytest
 
 from catchment.store.connections import SQL
@@ -21,20 +23,47 @@ from catchment.store.postgres import PostgresStore
 Result = TypeVar("Result")
 _NUMBERS = itertools.count(1)
 
+ENDS_WITHIN_S = 30
 SERVER_VARIABLE = "CATCHMENT_TEST_POSTGRES"
 """The address of a server to test on, as a user who may make schemas in it."""
 
 
 @contextmanager
-def own_server() -> Iterator[Any]:
-    """A server on a socket in a new folder. Its disk is never waited for, which no test can tell."""
+def own_server(*, durable: bool = False) -> Iterator[Any]:
+    """A server on a socket in a new folder. Unless it is durable, its disk is never waited for, which only a test that
+    kills it could tell."""
     with tempfile.TemporaryDirectory(prefix="catchment-postgres-") as folder:
         server = _get_server()(Path(folder) / "data")
         try:
-            execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+            if not durable:
+                execute(server.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
             yield server
         finally:
             server.cleanup()
+
+
+def pull_plug(server: Any) -> None:
+    """Kill a server of our own and all of its processes at once; over when none of them runs."""
+    postmaster = server.get_postmaster_info().process
+    postmaster.suspend()  # or it would start others meanwhile
+    processes = [postmaster, *postmaster.children()]
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    for process in processes:
+        _wait_for_end(process)
+    if postmaster.is_running():  # dead, and not yet taken note of: a new server would take it for a living one
+        for lock in (server.pgdata / "postmaster.pid", Path(f"{server.get_postmaster_info().socket_path}.lock")):
+            lock.unlink()
+
+
+def _wait_for_end(process: psutil.Process) -> None:
+    """Of a process that is not our child, so that somebody else is to take note of its death, soon or late."""
+    deadline = time.monotonic() + ENDS_WITHIN_S
+    with suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline, "a process of the server outlives SIGKILL"
+            time.sleep(0.001)
 
 
 def in_schema(server: str, name: str) -> str:
