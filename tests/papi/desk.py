@@ -221,10 +221,10 @@ class Desk:
 
 @contextmanager
 def open_desk(text: str = "", **settings: Any) -> Iterator[Desk]:
-    """A desk over a fresh venue in memory, with the accounts of a scenario."""
+    """A desk over a fresh venue in memory, or over another store, with the accounts of a scenario."""
     with asyncio.Runner() as runner:
         clock = FrozenClock(NOW)
-        venue = runner.run(Venue.open(Settings(store="memory:", **settings), clock))
+        venue = runner.run(Venue.open(Settings(**{"store": "memory:"} | settings), clock))
         try:
             desk = Desk(runner, venue, clock)
             if text:

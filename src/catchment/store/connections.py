@@ -15,7 +15,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import asyncpg
 
 from catchment.config import hide_password
-from catchment.store.base import StoreBusy, StoreFailed, StoreUnknown
+from catchment.store.base import StoreBusy, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.statements import statements
 
 Parameters = ParamSpec("Parameters")
@@ -41,6 +41,8 @@ KEEP_ALIVE_AFTER_S: Final = 60
 
 TRANSIENT: Final = frozenset({"40001", "40P01"})
 """A serialization failure and a deadlock: another writer was in the way, and nothing happened."""
+DAMAGED: Final = frozenset({"XX001", "XX002"})
+"""A page that does not fit its checksum, an index that does not fit its table."""
 LOST: Final = ("08", "57P", "25P03", "25P04")
 """How the SQLSTATEs begin after which a connection is of no use: it broke, or the server ended it."""
 FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
@@ -216,8 +218,9 @@ def failing() -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        busy = getattr(error, "sqlstate", None) in TRANSIENT
-        raise (StoreBusy if busy else StoreFailed)(reason(error)) from error
+        state = getattr(error, "sqlstate", None)
+        kind = StoreBusy if state in TRANSIENT else StoreDamaged if state in DAMAGED else StoreFailed
+        raise kind(reason(error)) from error
 
 
 def usable_after(error: BaseException) -> bool:

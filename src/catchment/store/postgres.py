@@ -25,7 +25,7 @@ from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import ApiKey
 from catchment.store import connections
 from catchment.store.base import TAKEN, Account, Share, StoreDamaged, StoreFailed, StoreUnknown
-from catchment.store.connections import FAILURES, SQL, Connection, Connections, Row, failing, reason
+from catchment.store.connections import DAMAGED, FAILURES, SQL, Connection, Connections, Row, failing, reason
 from catchment.store.statements import key_of_row, parts, row_of_key
 
 SCHEMA_VERSION: Final = 1
@@ -299,7 +299,7 @@ class PostgresStore:
         try:
             version = int(await connection.fetchval(SQL["meta"], "schema_version") if "meta" in tables else 0)
         except (*FAILURES, TypeError, ValueError) as error:
-            if connection.is_closed():
+            if connection.is_closed() or getattr(error, "sqlstate", None) in DAMAGED:
                 raise
             raise Refused(self._foreign()) from error
         if version > SCHEMA_VERSION:
