@@ -27,8 +27,30 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture
+def one_machine(postgres_server: str) -> None:
+    """For what can only be seen where one server has all rows: its plans, its waiting locks, its count of deadlocks."""
+    if databases.is_cluster(postgres_server):
+        pytest.skip("looks at the rows' own server, and a cluster's coordinator is not that")
+
+
+@pytest.fixture
+def unmade(postgres_server: str) -> Iterator[str]:
+    """The address of a store that is not made yet, nor will be by a fixture."""
+    with databases.new_schema(postgres_server) as address:
+        yield address
+
+
+@pytest.fixture
+def cluster(postgres_server: str, unmade: str) -> str:
+    """The address of a store that is not made yet, on a Citus coordinator."""
+    if not databases.is_cluster(postgres_server):
+        pytest.skip(f"{databases.SERVER_VARIABLE} names no Citus coordinator")
+    return unmade
+
+
+@pytest.fixture
 def postgres(postgres_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """The address of a store that is not made yet; its master key will not be the one of whoever runs the tests."""
+    """The address of a store that is not made yet, but for a cluster's; its master key will not be the one of whoever runs the tests."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path))
     with databases.new_schema(postgres_server) as address:

@@ -92,9 +92,13 @@ def new_schema(server: str) -> Iterator[str]:
     execute(server, f"DROP SCHEMA {name} CASCADE")
 
 
+def is_cluster(server: str) -> bool:
+    return bool(value(server, SQL["has_citus"]))
+
+
 def spread_where_possible(address: str) -> None:
     """On a Citus coordinator, every test runs on tables that are spread over its machines."""
-    if value(address, SQL["has_citus"]):
+    if is_cluster(address):
         store = PostgresStore(address)
         store.distribute()
         store.close()

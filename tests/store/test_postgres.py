@@ -30,7 +30,7 @@ from catchment.ledger.quota import Rules
 from catchment.signature import Algorithm, ApiKey
 from catchment.store import connections
 from catchment.store import postgres as engine
-from catchment.store.base import Account, StoreBusy, StoreFailed, StoreUnknown
+from catchment.store.base import Account, StoreBusy, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.connections import SQL
 from catchment.store.postgres import PostgresStore
 from catchment.venue import Venue
@@ -116,6 +116,7 @@ def write_much(address: str, seed: int) -> None:
     sys.stdout.write(json.dumps({"brought": brought, "accepted": accepted, "tried": collections}))
 
 
+@pytest.mark.usefixtures("one_machine")
 def test_several_processes_write_to_the_same_accounts(postgres: str, store: PostgresStore) -> None:
     """Nothing is lost or oversold, a quota is one for all, the tail has no gap, and nobody waits in a circle."""
     enrol(store, *range(ACCOUNTS + 1))
@@ -181,6 +182,7 @@ class Tail:
         return self._seen
 
 
+@pytest.mark.usefixtures("one_machine")
 def test_many_threads_lock_in_the_same_order(postgres: str, store: PostgresStore) -> None:
     """Each loads the same accounts, named in another order; not even one deadlock is counted."""
     ids = enrol(store, *range(40))
@@ -207,6 +209,7 @@ def test_many_threads_lock_in_the_same_order(postgres: str, store: PostgresStore
     assert [stored.sequence for stored in store.tail(0, 10_000)] == list(range(1, 4_001))
 
 
+@pytest.mark.usefixtures("one_machine")
 def test_the_lock_walks_the_index(postgres: str, store: PostgresStore) -> None:
     """The order of the locks is that of the index; a plan that takes the rows as they lie would not keep it."""
     plan = store._link.run(_plan_of, store, SQL["lock"].rstrip(";").replace("$1", "'{a,b}'::bytea[]"))
@@ -221,6 +224,7 @@ async def _plan_of(store: PostgresStore, statement: str) -> str:
     return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}"))
 
 
+@pytest.mark.usefixtures("one_machine")
 def test_an_account_that_another_writer_has_is_waited_for(postgres: str, store: PostgresStore) -> None:
     alice, bob = enrol(store, 1, 2)
     began, waited = threading.Event(), threading.Event()
@@ -368,10 +372,12 @@ def proxy(postgres_server: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def distant(postgres: str, proxy: Proxy) -> Iterator[PostgresStore]:
-    """A store behind the proxy."""
+    """A store behind the proxy, which has to be able to read along."""
     parts = urlsplit(postgres)
     user, schema = parts.username, postgres.rpartition("search_path=")[2]
-    opened = PostgresStore(f"postgresql://{user}@127.0.0.1:{proxy.port}{parts.path}?search_path={schema}")
+    opened = PostgresStore(
+        f"postgresql://{user}@127.0.0.1:{proxy.port}{parts.path}?search_path={schema}&sslmode=disable"
+    )
     yield opened
     opened.close()
 
@@ -499,6 +505,7 @@ def test_a_server_that_only_reads_is_read(postgres: str, store: PostgresStore) -
     standby.close()
 
 
+@pytest.mark.usefixtures("one_machine")
 def test_a_lock_is_waited_for_and_no_longer(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "LOCK_WITHIN_S", 0.2)
     store = PostgresStore(postgres)
@@ -567,6 +574,42 @@ def held(address: str, statement: str) -> Iterator[None]:
     finally:
         loop.run_until_complete(connection.close())
         loop.close()
+
+
+# A cluster -----------------------------------------------------------------------------------------------------------
+
+
+def test_even_a_batch_of_one_account_is_prepared(cluster: str) -> None:
+    """A worker that commits by itself before the coordinator does would leave records without their batch."""
+    made = PostgresStore(cluster)
+    made.distribute()
+    made.close()
+    store = PostgresStore(f"{cluster}&citus.log_remote_commands=on&client_min_messages=log")
+    (alice,) = enrol(store, 1)
+    said: list[str] = []
+    (connection,) = store._link._all
+    connection.add_log_listener(lambda _, message: said.append(str(message)))
+    write(store, [(alice, FIVE)])
+    store.close()
+    assert any("PREPARE TRANSACTION" in message for message in said)
+    assert not any("issuing COMMIT on" in message for message in said)
+
+
+@pytest.mark.parametrize(("to_tell", "failed"), [("SELECT 'one'", StoreFailed), ("SELECT newest", StoreDamaged)])
+def test_records_whose_machine_has_yet_to_commit_are_not_damage(
+    postgres: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch, to_tell: str, failed: type[Exception]
+) -> None:
+    """A worker that died over a commit has its part when it was told again; what is missing then is missing."""
+    (alice,) = enrol(store, 1)
+    write(store, [(alice, FIVE)])
+    databases.execute(postgres, "DELETE FROM journal")
+    monkeypatch.setattr(store._link, "spread", True)
+    monkeypatch.setattr(connections, "LOOK_AGAIN_AFTER_S", 0)
+    monkeypatch.setitem(SQL, "commits_to_tell", f"{to_tell} FROM nextval('numbers') AS newest")
+    databases.execute(postgres, "CREATE SEQUENCE numbers")
+    with pytest.raises(StoreFailed) as raised:
+        store.tail(0, 10)
+    assert type(raised.value) is failed
 
 
 # A server that stops and comes back ----------------------------------------------------------------------------------
@@ -689,10 +732,10 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(postgres: str, monkeyp
         "CREATE TABLE meta (name text PRIMARY KEY, value text); INSERT INTO meta VALUES ('schema_version', 'x')",
     ],
 )
-def test_another_programs_database_is_refused_and_left_as_it_was(postgres: str, made: str) -> None:
-    databases.execute(postgres, made)
-    assert "another program's database" in refusal_of(postgres)
-    assert databases.value(postgres, "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()") == 1
+def test_another_programs_database_is_refused_and_left_as_it_was(unmade: str, made: str) -> None:
+    databases.execute(unmade, made)
+    assert "another program's database" in refusal_of(unmade)
+    assert databases.value(unmade, "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()") == 1
 
 
 def test_a_schema_that_is_not_there_is_refused(postgres_server: str) -> None:

@@ -121,12 +121,23 @@ class PostgresStore:
         return _in_sequence(rows, firsts), min(last, after + limit)
 
     async def _wait_for_machines(self, batches: list[bytes], records: int) -> None:
-        """A cluster's coordinator commits before its workers do, so a batch that is seen may not be whole yet."""
-        if self._link.spread:
-            for _ in range(TAIL_TRIES):
-                if (await self._link.fetch("rows_of_batches", batches))[0][0] >= records:
-                    return
-                await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
+        """A cluster's coordinator commits before its workers do, and tells one that died meanwhile when it is back.
+
+        Raises `StoreFailed` while there is a commit that a worker has to be told of; else what is missing is missing.
+        """
+        if not self._link.spread or await self._whole(batches, records):
+            return
+        told_of = set(await self._link.fetch("commits_to_tell"))
+        if not await self._whole(batches, records) and told_of & set(await self._link.fetch("commits_to_tell")):
+            raise StoreFailed("a machine of the cluster has not committed its part of a batch yet")
+
+    async def _whole(self, batches: list[bytes], records: int) -> bool:
+        """Whether all records of batches are there, or come within a moment."""
+        for _ in range(TAIL_TRIES):
+            if (await self._link.fetch("rows_of_batches", batches))[0][0] >= records:
+                return True
+            await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
+        return False
 
     def newest(self) -> int:
         return int(self._fetch("newest")[0][0])

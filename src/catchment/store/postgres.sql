@@ -82,6 +82,10 @@ INSERT INTO turn (whose) VALUES ('of the transaction that commits');
 
 -- The tables spread over the machines of a Citus cluster, each account's rows together. What orders commits stays on the
 -- coordinator. Names and keys are found by their own text, so they lie wherever that is; they are looked up, never joined.
+--
+-- The cluster must know that `batch` is written to: else it has a worker that is the only one in a batch commit by itself,
+-- before the coordinator does, and a coordinator that dies between the two leaves records without their batch. So every
+-- batch is prepared on its workers, committed on the coordinator, and then on them.
 
 -- name: distribute
 SELECT create_distributed_table('account', 'id', colocate_with => 'none');
@@ -92,6 +96,7 @@ SELECT create_distributed_table('name_of_account', 'name', colocate_with => 'non
 SELECT create_distributed_table('key_of_account', 'api_key', colocate_with => 'name_of_account');
 SELECT create_reference_table('asset');
 SELECT create_reference_table('meta');
+SELECT citus_add_local_table_to_metadata('batch');
 
 -- name: distributed
 SELECT partmethod <> 'n' FROM pg_catalog.pg_dist_partition WHERE logicalrelid = 'journal'::regclass;
@@ -100,14 +105,17 @@ SELECT partmethod <> 'n' FROM pg_catalog.pg_dist_partition WHERE logicalrelid = 
 SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'citus';
 
 -- A commit that was answered is on the disk. On a cluster, a plan is made for the accounts of each call, because it says
--- which machines are asked; and an UPDATE goes from shard to shard, so that every writer locks in the same order.
+-- which machines are asked; and an UPDATE goes from shard to shard of a machine, so that every writer locks in the same
+-- order there. Two machines are asked at once: a circle over both is found by the cluster, and its batch tried again. The
+-- driver asks for types once a connection, which takes half a second where tables are looked through for shards to hide.
 
 -- name: make_ready
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
 
 -- name: make_ready_for_machines
 SELECT set_config('plan_cache_mode', 'force_custom_plan', false),
-    set_config('citus.multi_shard_modify_mode', 'sequential', false)
+    set_config('citus.multi_shard_modify_mode', 'sequential', false),
+    set_config('citus.show_shards_for_app_name_prefixes', '*', false)
 FROM pg_catalog.pg_extension WHERE extname = 'citus';
 
 -- name: one_at_a_time
@@ -177,6 +185,9 @@ AND get_byte(account, length(account) - 1) BETWEEN $6 AND $7;
 -- name: rows_of_batches
 -- across accounts: it counts what the tail will read
 SELECT count(*) FROM journal WHERE batch = ANY ($1);
+
+-- name: commits_to_tell
+SELECT gid FROM pg_catalog.pg_dist_transaction;
 
 -- name: first_at
 WITH RECURSIVE search (low, high) AS (
