@@ -50,7 +50,8 @@ def cluster(postgres_server: str, unmade: str) -> str:
 
 @pytest.fixture
 def postgres(postgres_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """The address of a store that is not made yet, but for a cluster's; its master key will not be the one of whoever runs the tests."""
+    """The address of a store that is not made yet, but for a cluster's, which is spread; its master key will not be the
+    one of whoever runs the tests."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path))
     with databases.new_schema(postgres_server) as address:

@@ -10,7 +10,7 @@ import sys
 import threading
 from asyncio.subprocess import Process
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -24,8 +24,9 @@ from catchment.ledger.audit import LISTED
 from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import Adjustment, AutoCollection, Command, Deposit, Reason, Trigger, Withdrawal
 from catchment.ledger.quota import Rules
-from catchment.store.base import Account, Share, Store, StoreFailed
+from catchment.store.base import Account, Share, Store, StoreBusy, StoreFailed
 from catchment.store.memory import MemoryStore
+from catchment.store.open import open_store
 from catchment.store.sqlite import SqliteStore
 from catchment.wallet import Wallet
 from catchment.writer import write_batch
@@ -165,24 +166,26 @@ def test_progress_adds_up_what_all_have_read(path: Path, monkeypatch: pytest.Mon
 
 
 class Writing:
-    """Goes on writing to a file from a thread, new accounts included, until it is told to stop."""
+    """Goes on writing to a store from a thread, new accounts included, until it is told to stop; then closes it."""
 
-    def __init__(self, path: Path) -> None:
-        self.store = SqliteStore(path)
+    def __init__(self, store: Store, seed: int) -> None:
+        self.store = store
+        self.rng = random.Random(seed)
+        self.first = (seed << 40) + 1_000_000
         self.stop = threading.Event()
         self.rounds = 0
         self.thread = threading.Thread(target=self.run)
 
     def run(self) -> None:
-        rng = random.Random(7)
         ids = [account.id for account in self.store.accounts(None, 1_000)]
         while not self.stop.is_set():
-            self.rounds += 1
-            late = AccountId((1_000_000 + self.rounds * 57).to_bytes(16, "big"))
-            self.store.add_account(Account(late, f"late {self.rounds}", portfolio_margin=True, created=FIRST))
+            late = account_id(self.first + self.rounds * 57)
+            self.store.add_account(Account(late, f"late {late.hex()}", portfolio_margin=True, created=FIRST))
             ids.append(late)
-            batch = [(account, any_command(rng)) for account in [*rng.choices(ids, k=10), late]]
-            write_batch(self.store, batch, FIRST + 10**7 + self.rounds, RULES)
+            batch = [(account, any_command(self.rng)) for account in [*self.rng.choices(ids, k=10), late]]
+            with suppress(StoreBusy):
+                write_batch(self.store, batch, FIRST + 10**7 + self.rounds, RULES)
+            self.rounds += 1
 
     def __enter__(self) -> "Writing":
         self.thread.start()
@@ -194,19 +197,26 @@ class Writing:
         self.store.close()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared(request: pytest.FixtureRequest, path: Path) -> str:
+    """The address of a store that several can write to."""
+    return f"sqlite:///{path}" if request.param == "sqlite" else str(request.getfixturevalue("postgres"))
+
+
 @pytest.mark.parametrize("here", [True, False])
-def test_a_busy_writer_is_no_finding(path: Path, here: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_writers_are_no_finding(shared: str, here: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each account is read up to a commit of its own, and no two readers stop at the same one."""
     monkeypatch.setattr(auditor, "PAGE", 100)
-    with closing(SqliteStore(path)) as store:
+    monkeypatch.setattr(auditor, "HERE_UNDER", 2**60 if here else 0)
+    with closing(open_store(shared)) as store:
         fill(store)
-    with Writing(path) as writing:
-        for _ in range(4 if here else 2):
-            before = writing.rounds
-            verdict = verify(path, here=here)
-            assert verdict.findings == []
-            assert all(sum(places.values()) == 0 for places in verdict.totals.values())
-            assert writing.rounds > before, "nothing was written meanwhile"
+        with Writing(open_store(shared), 7) as one, Writing(open_store(shared), 8) as other:
+            for _ in range(4 if here else 2):
+                before = one.rounds + other.rounds
+                verdict = asyncio.run(asyncio.wait_for(auditor.verify(store, shared, RULES), PATIENCE_S))
+                assert verdict.findings == []
+                assert all(sum(places.values()) == 0 for places in verdict.totals.values())
+                assert one.rounds + other.rounds > before, "nothing was written meanwhile"
 
 
 # What ends early -----------------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ from catchment.store.base import StoreFailed
 from catchment.store.sqlite import SqliteStore
 from catchment.venue import Venue
 from catchment.wallet import Wallet
+from tests import databases
 from tests.store.books import tamper
 
 Result = TypeVar("Result")
@@ -136,7 +137,7 @@ def test_help_names_every_verb_and_exit_code(run: Terminal) -> None:
 def test_every_verb_takes_the_same_options() -> None:
     groups = [verb for verb in main.commands.values() if isinstance(verb, click.Group)]
     verbs = [verb for group in (main, *groups) for verb in group.commands.values() if verb not in groups]
-    assert len(verbs) == 18
+    assert len(verbs) == 19
     for verb in verbs:
         assert {"store", "config", "as_json"} <= {option.name for option in verb.params}, verb.name
         assert verb.help, verb.name
@@ -766,6 +767,69 @@ def test_verify_of_what_cannot_be_read(
 
 
 # The store as a whole -------------------------------------------------------------------------------------------------
+
+
+def test_a_store_is_made_once(run: Terminal, tmp_path: Path) -> None:
+    assert run("store", "init") == f"store   {run.store}\nschema  made\n"
+    assert (tmp_path / "venue.db").exists()
+    assert run.json("store", "init") == {"store": run.store, "made": False, "spread": None}
+    assert "would not outlast" in run.refused("store", "init", "--store", "memory:", code=5)
+
+
+def test_a_store_on_a_server_is_made_once(unmade: str) -> None:
+    run = Terminal(unmade)
+    assert [run.json("store", "init")["made"] for _ in range(2)] == [True, False]
+    run("account", "create", "alice")
+
+
+def test_only_a_cluster_can_have_a_store_spread(run: Terminal, tmp_path: Path) -> None:
+    for address in (run.store, "memory:"):
+        line = run.refused("store", "init", "--distributed", "--store", address, code=5)
+        assert "only a store on PostgreSQL can be spread over machines (BAD_STORE_ADDRESS" in line
+    assert not (tmp_path / "venue.db").exists()
+
+
+@pytest.mark.usefixtures("one_machine")
+def test_a_store_on_one_machine_is_not_spread_and_stays_of_use(postgres: str) -> None:
+    run = Terminal(postgres)
+    line = run.refused("store", "init", "--distributed", code=5)
+    assert "its database has no extension citus (BAD_STORE_ADDRESS" in line
+    run("account", "create", "alice")
+    run("deposit", "alice", "USDT", "1")
+    assert run.json("verify")["findings"] == []
+
+
+def test_a_store_is_spread_over_a_cluster_once(cluster: str) -> None:
+    run = Terminal(cluster)
+    assert run("store", "init", "--distributed") == (
+        f"store   {cluster}\nschema  made\ntables  spread over the cluster\n"
+    )
+    assert run.json("store", "init", "--distributed") == {"store": cluster, "made": False, "spread": False}
+    shards = "SELECT count(*) FROM pg_dist_shard WHERE logicalrelid = 'journal'::regclass"
+    assert databases.value(cluster, shards) > 1
+    run("account", "create", "alice")
+    run("deposit", "alice", "USDT", "1")
+    assert run.json("verify")["findings"] == []
+
+
+def test_a_store_that_has_records_is_spread_with_them(cluster: str) -> None:
+    run = Terminal(cluster)
+    for name in ("alice", "bob", "carol"):
+        run("account", "create", name)
+        run("deposit", name, "USDT", "1")
+    before = run("export", "--format", "jsonl")
+    assert run.json("store", "init", "--distributed")["spread"]
+    run("deposit", "bob", "USDT", "1")
+    after = run("export", "--format", "jsonl").splitlines()
+    assert after[:-1] == before.splitlines()
+    assert run.json("verify")["findings"] == []
+
+
+def test_a_store_is_copied_to_a_server_and_back(alice: Terminal, postgres: str, tmp_path: Path) -> None:
+    back = f"sqlite:///{tmp_path / 'back.db'}"
+    assert alice.json("store", "copy", alice.store, postgres)["findings"] == 0
+    assert alice.json("store", "copy", postgres, back)["copied"] == 5
+    assert Terminal(back)("export", "--format", "jsonl") == alice("export", "--format", "jsonl")
 
 
 def test_a_store_is_copied_and_caught_up(alice: Terminal, tmp_path: Path) -> None:

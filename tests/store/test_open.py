@@ -7,8 +7,9 @@ import pytest
 
 from catchment.errors import Refused
 from catchment.store.memory import MemoryStore
-from catchment.store.open import default_path, master_key_path, open_store, sqlite_path
+from catchment.store.open import default_path, master_key_path, open_existing, open_store, sqlite_path
 from catchment.store.sqlite import SqliteStore
+from tests import databases
 
 
 def test_memory() -> None:
@@ -43,6 +44,15 @@ def test_where_master_keys_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     path = master_key_path("postgresql://db/venue")
     assert path is not None
     assert (path.name, path.is_relative_to(tmp_path)) == ("postgresql.key", True)
+
+
+def test_a_store_that_must_be_there_is_not_made(unmade: str, tmp_path: Path) -> None:
+    for address in (f"sqlite:///{tmp_path}/none.db", "memory:", unmade):
+        with pytest.raises(Refused, match="there is no such store"):
+            open_existing(address)
+    assert not databases.value(unmade, "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()")
+    open_store(unmade).close()
+    open_existing(unmade).close()
 
 
 def test_without_the_driver_a_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,10 @@
-"""The verbs about a store as a whole: `store copy`, into another one, whichever engines they are."""
+"""The verbs about a store as a whole: `store init` makes one, `store copy` copies one, whichever engines they are."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,11 +16,59 @@ from catchment.cli.journal import finding_lines
 if TYPE_CHECKING:
     from catchment.auditor import Verdict
     from catchment.copying import Copied
+    from catchment.store.base import Store
 
 
 @click.group()
 def store() -> None:
-    """Copy a store into another one."""
+    """Make a store, or copy it into another one."""
+
+
+@store.command(short_help="Make a store; spread it over a cluster.")
+@click.option("--distributed", is_flag=True, help="Spread its tables over the machines of a Citus cluster.")
+@with_desk
+def init(desk: Desk, distributed: bool) -> None:
+    """Make the store, or say that it is there.
+
+    Every verb makes a store that is missing, so only --distributed needs this one. It spreads the tables over the
+    machines of a Citus cluster, each account's rows together; a store that has been spread stays as it is.
+    """
+    address = desk.settings().store
+    with failures_told(desk.as_json):
+        document = _init(address, distributed)
+    desk.answer(document, lambda: _print_made(document))
+
+
+def _init(address: str, distributed: bool) -> dict[str, Any]:
+    """`spread` is whether that was done now, and None if it was not asked for."""
+    from catchment import errors
+    from catchment.store.open import POSTGRES, default_path, open_existing, open_store
+
+    reason = "it would not outlast this verb" if address == "memory:" else ""
+    if distributed and not address.startswith(POSTGRES):
+        reason = "only a store on PostgreSQL can be spread over machines"
+    if reason:
+        raise errors.Refused(errors.BAD_STORE_ADDRESS(address or default_path(), reason))
+    made = True
+    with suppress(errors.Refused), closing(open_existing(address)):
+        made = False
+    with closing(open_store(address)) as opened:
+        spread = _spread(opened) if distributed else None
+        return {"store": opened.address, "made": made, "spread": spread}
+
+
+def _spread(opened: Store) -> bool:
+    from catchment.store.postgres import PostgresStore
+
+    assert isinstance(opened, PostgresStore)
+    return opened.distribute()
+
+
+def _print_made(document: dict[str, Any]) -> None:
+    rows = [("store", document["store"]), ("schema", "made" if document["made"] else "there already")]
+    if document["spread"] is not None:
+        rows.append(("tables", f"spread over the cluster{'' if document['spread'] else ' already'}"))
+    screen.pairs(rows)
 
 
 @store.command(short_help="Copy a store into another one, and verify it.")

@@ -51,6 +51,8 @@ def sqlite_path(address: str) -> Path | None:
 
 def open_existing(address: str) -> Store:
     """Open a store that is there. Refuses an address at which one would have to be made."""
+    if address.startswith(POSTGRES):
+        return _open_postgres(address, make=False)
     path = sqlite_path(address)
     if path is None or not path.exists():
         raise Refused(errors.BAD_STORE_ADDRESS(address or path, "there is no such store"))
@@ -60,7 +62,7 @@ def open_existing(address: str) -> Store:
 def open_store(address: str) -> Store:
     """Open the store, making its folder and file, or its tables, if they are missing."""
     if address.startswith(POSTGRES):
-        return _open_postgres(address)
+        return _open_postgres(address, make=True)
     path = sqlite_path(address)
     if path is None:
         from catchment.store.memory import MemoryStore  # noqa: PLC0415 - each engine is loaded only when used
@@ -75,7 +77,7 @@ def open_store(address: str) -> Store:
     return SqliteStore(path)
 
 
-def _open_postgres(address: str) -> Store:
+def _open_postgres(address: str, *, make: bool) -> Store:
     try:
         from catchment.store.postgres import PostgresStore  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -85,4 +87,4 @@ def _open_postgres(address: str) -> Store:
         raise Refused(errors.BAD_STORE_ADDRESS(hide_password(address), words)) from None
     with suppress(OSError):  # where the master key goes, if it is not in the environment
         data_folder().mkdir(parents=True, exist_ok=True)
-    return PostgresStore(address)
+    return PostgresStore(address, make=make)

@@ -48,14 +48,14 @@ class PostgresStore:
     """The store in the database, and the schema, that an address names.
 
     Refuses, by name: an address that leads nowhere, a server that lets nobody in, a database of another program or in
-    another encoding than UTF-8, a newer schema.
+    another encoding than UTF-8, a newer schema; and where there is none, unless it shall `make` one.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, make: bool = True) -> None:
         self._link = Connections(address)
         self.address = self._link.address
         try:
-            self._link.run(self._open)
+            self._link.run(self._open, make)
         except Refused:
             self.close()
             raise
@@ -287,13 +287,16 @@ class PostgresStore:
 
     # Opening -------------------------------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
+    async def _open(self, make: bool) -> None:
         """Make or upgrade the schema; a store that is up to date is only read."""
         connection = await self._link.connect()
         encoding = connection.get_settings().server_encoding
         if encoding != ENCODING:
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, f"its encoding is {encoding}, not {ENCODING}"))
-        if await self._version(connection) < SCHEMA_VERSION:
+        version = await self._version(connection)
+        if not version and not make:
+            raise Refused(errors.BAD_STORE_ADDRESS(self.address, "there is no such store"))
+        if version < SCHEMA_VERSION:
             await connection.execute("BEGIN")
             await connection.fetch(SQL["one_at_a_time"], SCHEMA_LOCK)
             for version in range(await self._version(connection) + 1, SCHEMA_VERSION + 1):
