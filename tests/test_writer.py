@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from catchment import batcher, errors, writer
 from catchment.batcher import ProcessBatcher
@@ -34,7 +35,12 @@ FIVE = Deposit("USDT", 5)
 Scene = Callable[[Venue, AccountId], Coroutine[None, None, None]]
 
 
-def run(file: Path, scene: Scene, **settings: object) -> None:
+def run(
+    file: Path,
+    scene: Scene,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    **settings: object,
+) -> None:
     """Play a scene on a venue that writes in a process of its own; the process must be gone afterwards."""
 
     async def play() -> None:
@@ -53,7 +59,8 @@ def run(file: Path, scene: Scene, **settings: object) -> None:
             os.kill(pid, 0)
         assert not file.with_name(file.name + "-wal").exists(), "whoever closes last folds the log in"
 
-    asyncio.run(play())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(play())
 
 
 async def pid_of(venue: Venue) -> int:
@@ -231,6 +238,26 @@ def test_a_process_that_cannot_be_started_refuses_and_is_tried_again(
         assert len(await venue.tail(0, 10)) == 1
 
     run(file, scene)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_nothing_is_handed_over_on_a_socket_that_has_ended(
+    file: Path, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """In the moment before the process is known to be gone: certain, and no error of ours."""
+    failed: list[object] = []
+
+    async def scene(venue: Venue, alice: AccountId) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        await pid_of(venue)
+        assert isinstance(venue._batcher, ProcessBatcher)
+        assert venue._batcher._wire is not None
+        venue._batcher._wire.close()
+        assert names([await venue.submit(alice, FIVE)]) == ["STORE_UNAVAILABLE"]
+        assert await venue.tail(0, 10) == []
+
+    run(file, scene, new_loop)
+    assert failed == []
 
 
 @pytest.mark.parametrize(

@@ -322,8 +322,8 @@ class ProcessBatcher(Batcher):
         return len(self._waiting) + len(self._under_way)
 
     def _hand_over(self) -> None:
-        if self._wire is None:
-            return  # the process is being started, and takes over what waits
+        if self._wire is None or self._wire.is_closing():
+            return  # a process that is being started takes over what waits; of one that ended, it is given up at once
         batch, self._waiting = self._waiting, []
         self._busy = False
         try:
