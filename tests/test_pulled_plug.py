@@ -356,7 +356,8 @@ class Told:
 
 
 def said_until_the_plug_is_pulled(scene: Scene, plug: Plug, seed: int, rng: random.Random) -> list[str]:
-    process = start_child(scene.address, seed, "process" if plug is Plug.WRITER else rng.choice(["process", "thread"]))
+    writer = "process" if plug is Plug.WRITER else rng.choice(["auto", "process", "thread"])
+    process = start_child(scene.address, seed, writer)
     lines = Lines(process)
     assert process.stdin is not None
     try:
@@ -427,13 +428,16 @@ USDT = "50000000000"
 class Program:
     """A started program, in a session of its own with its writer; started again after each kill."""
 
-    def __init__(self, address: str, scenario: Path) -> None:
+    def __init__(self, address: str, scenario: Path, writer: str) -> None:
+        """`writer` as the setting of that name: a writer that is to be killed alone must be a process."""
+        self.writer = writer
         self.command = [sys.executable, "-m", "catchment", "serve", "--port", "0", "--json"]
         self.command += ["--weight-per-minute", "1000000000", "--store", address, "--scenario", str(scenario)]
         self.start()
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, start_new_session=True)
+        environment = {**os.environ, "CATCHMENT_WRITER": self.writer}
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, start_new_session=True, env=environment)
         assert self.process.stdout is not None
         document = b""
         while not document.rstrip().endswith(b"}"):
@@ -469,7 +473,7 @@ def programs(scene: Scene, folder: Path) -> Iterator[list[Program]]:
     started: list[Program] = []
     try:
         while len(started) < number:
-            started.append(Program(scene.address, scenario))
+            started.append(Program(scene.address, scenario, "auto" if started else "process"))
         yield started
     finally:
         for program in started:
@@ -605,7 +609,7 @@ class Collected:
 
 def go_through(plug: Plug, scene: Scene, running: list[Program], load: Load, rng: random.Random) -> Program | None:
     """Load until the plug is pulled and until those who live go on; gives the program that does not."""
-    chosen = rng.choice(running)
+    chosen = running[0] if plug is Plug.WRITER else rng.choice(running)
     killed = None if plug.spares_the_program else chosen
     alive = [program for program in running if program is not killed]
     with load.going_on():
