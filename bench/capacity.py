@@ -17,34 +17,48 @@ from typing import Final, NamedTuple
 DAY_S: Final = 86_400
 SEED: Final = 1
 FOLLOWED: Final = 50_000
-"""Collections that one simulation follows; the first tenth fills the queues and is not counted."""
+FOLLOWED_S: Final = 3
+"""A simulation follows so many collections, or those of so many seconds; the first tenth fills the queues and is not
+counted."""
 MOST: Final = 1_000
 """Collections in a batch, as the setting `batch` has it."""
 BUSY: Final = 0.6
-"""What part of a core, or of the row that orders commits, may be used in the busiest second."""
+"""What part of a core, or of the turns to commit, may be used in the busiest second."""
 CORES: Final = 16
-"""Of one machine."""
+"""Of the machine in the middle: SQLite's and PostgreSQL's only one, a cluster's coordinator."""
 
 
 class Engine(NamedTuple):
-    """What was measured of a store: microseconds of one core a collection, in large batches; milliseconds of a batch,
-    and of a commit, which no other commit overlaps; bytes a collection leaves in the journal and an account in all."""
+    """What was measured of a store; see docs/explanation/capacity.md.
+
+    Microseconds a collection: of a server's core for HTTP, of its writer's time, of cores on the machine that all
+    batches go through, of cores on all the store's machines. A batch takes milliseconds more, whatever its size; its
+    turn to commit, which no other overlaps, takes milliseconds, and microseconds a collection. Bytes: of a collection
+    of three assets in the journal, and of an account with their balances.
+    """
 
     name: str
     server_us: float
+    writer_us: float
+    through_us: float
     store_us: float
     batch_ms: float
-    commit_ms: float
+    turn_ms: float
+    turn_us: float
     record_bytes: int
     account_bytes: int
     writers: int | None
     """How many servers may write at once; None if as many as are needed."""
 
+    def turn(self, records: int) -> float:
+        """Seconds in which no other batch commits."""
+        return self.turn_ms / 1e3 + records * self.turn_us / 1e6
+
 
 ENGINES: Final = (
-    Engine("SQLite", 70, 10, 0.1, 0.4, 640, 900, 1),
-    Engine("PostgreSQL", 85, 60, 1.5, 1.0, 560, 1_500, None),
-    Engine("Citus", 85, 90, 6.0, 4.0, 560, 1_500, None),
+    Engine("SQLite", 55, 44, 0, 0, 0.05, 0.35, 0, 500, 550, 1),
+    Engine("PostgreSQL", 55, 52, 25, 25, 1.4, 0.6, 1.9, 420, 3_300, None),
+    Engine("Citus", 55, 103, 35, 95, 3.0, 1.9, 1.6, 420, 3_300, None),
 )
 
 
@@ -62,10 +76,10 @@ class Size(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """What a simulation gave: commands in a batch, how busy the row that orders commits was, latencies in ms."""
+    """What a simulation gave: commands in a batch, how much of the time some batch had its turn, latencies in ms."""
 
     batch: float
-    committing: float
+    turning: float
     p50: float
     p99: float
 
@@ -75,10 +89,11 @@ def simulate(engine: Engine, rate: float, writers: int) -> Flow:
     chance = random.Random(SEED)
     waiting: list[deque[float]] = [deque() for _ in range(writers)]
     busy = [False] * writers
+    followed = max(FOLLOWED, int(rate * FOLLOWED_S))
     events: list[tuple[float, int, int, tuple[float, ...]]] = [(0.0, 0, -1, ())]
     latencies: list[float] = []
     sizes: list[int] = []
-    now = commit_ends = 0.0
+    now = commit_ends = turning = 0.0
     turn = 0
 
     def start(writer: int) -> None:
@@ -87,10 +102,10 @@ def simulate(engine: Engine, rate: float, writers: int) -> Flow:
         busy[writer] = bool(waiting[writer])
         if busy[writer]:
             batch = tuple(waiting[writer].popleft() for _ in range(min(MOST, len(waiting[writer]))))
-            written = now + engine.batch_ms / 1e3 + len(batch) * (engine.server_us + engine.store_us) / 1e6
+            written = now + engine.batch_ms / 1e3 + len(batch) * engine.writer_us / 1e6
             heapq.heappush(events, (written, turn, writer, batch))
 
-    while len(latencies) < FOLLOWED:
+    while len(latencies) < followed:
         now, kind, writer, batch = heapq.heappop(events)
         if writer < 0:  # one arrives
             writer = chance.randrange(writers)
@@ -99,30 +114,35 @@ def simulate(engine: Engine, rate: float, writers: int) -> Flow:
             if not busy[writer]:
                 start(writer)
         elif kind > 0:  # a batch is written, and commits when its turn comes
-            commit_ends = max(now, commit_ends) + engine.commit_ms / 1e3
+            commit_ends = max(now, commit_ends) + engine.turn(len(batch))
+            turning += engine.turn(len(batch))
             heapq.heappush(events, (commit_ends, -kind, writer, batch))
         else:
             latencies += [(now - arrived) * 1e3 for arrived in batch]
             sizes.append(len(batch))
             start(writer)
-    cuts = quantiles(latencies[FOLLOWED // 10 :], n=100)
-    return Flow(mean(sizes), len(sizes) * engine.commit_ms / 1e3 / now, cuts[49], cuts[98])
+    cuts = quantiles(latencies[followed // 10 :], n=100)
+    return Flow(mean(sizes), min(1, turning / now), cuts[49], cuts[98])
 
 
-def greatest_rate(engine: Engine) -> float:
-    """Collections a second in full batches before the row that orders commits is too busy, or the one writer is."""
-    commits = BUSY / (engine.commit_ms / 1e3) * MOST
-    if engine.writers is None:
-        return commits
-    return min(commits, BUSY * 1e6 / (engine.server_us + engine.store_us) * engine.writers)
+def limits(engine: Engine) -> dict[str, float]:
+    """Collections a second at which each part of one ledger has as much to do as it may have."""
+    found = {"turn to commit": BUSY * MOST / engine.turn(MOST)}
+    if engine.through_us:
+        found["machine in the middle"] = BUSY * 1e6 / engine.through_us * CORES
+    if engine.writers:
+        found["writer"] = BUSY * 1e6 / engine.writer_us * engine.writers
+    return found
 
 
 def plan(engine: Engine, size: Size) -> list[str]:
-    """A row of the table: what a venue of this size needs on this engine."""
-    ledgers = max(1, math.ceil(size.rate / greatest_rate(engine)))
+    """A row of the table: what a venue of this size needs on this engine. A ledger is one store, with a journal of its
+    own; a venue that needs several has its accounts spread over them."""
+    first, most = min(limits(engine).items(), key=lambda limit: limit[1])
+    ledgers = max(1, math.ceil(size.rate / most))
     rate = size.rate / ledgers
-    writers = engine.writers or max(1, math.ceil(rate * (engine.server_us + engine.store_us) / 1e6 / BUSY))
-    flow = simulate(engine, rate, writers)
+    servers = max(1, math.ceil(rate * max(engine.server_us, engine.writer_us) / 1e6 / BUSY))
+    flow = simulate(engine, rate, engine.writers or servers)
     stored = math.ceil(size.rate * engine.store_us / 1e6 / BUSY)
     journal = size.accounts * size.a_day * engine.record_bytes
     return [
@@ -130,11 +150,12 @@ def plan(engine: Engine, size: Size) -> list[str]:
         engine.name,
         f"{size.rate:,.0f}",
         f"{ledgers:,}",
-        f"{writers * ledgers:,}",
-        f"{stored:,} ({math.ceil(stored / CORES):,})",
+        f"{servers * ledgers:,}",
+        f"{stored:,}",
         f"{flow.batch:,.0f}",
-        f"{flow.committing:.0%}",
+        f"{flow.turning:.0%}",
         f"{flow.p50:.1f}, {flow.p99:.1f}",
+        f"{first} ({most:,.0f}/s)",
         _bytes(journal),
         _bytes(size.accounts * engine.account_bytes),
     ]
@@ -145,11 +166,12 @@ HEAD: Final = (
     "engine",
     "collections/s at the peak",
     "ledgers",
-    "server cores",
-    f"store cores (machines of {CORES})",
-    "batch",
-    "commit row busy",
+    "servers",
+    "store cores",
+    "in a batch",
+    "turn busy",
     "p50, p99 ms",
+    "a ledger's first limit",
     "journal a day",
     "accounts' rows",
 )

@@ -4,7 +4,10 @@ import asyncio
 import socket
 from pathlib import Path
 
-from bench import ceiling, process, seed, whole, writing
+import pytest
+
+from bench import capacity, ceiling, process, seed, whole, writing
+from bench.capacity import BUSY, CORES, HEAD, Engine, Size
 from bench.figure import AT_MOST, Figure, Plan, table
 from bench.load import COLLECT, PING, SECRET, Work, requests
 from catchment import auditor
@@ -74,6 +77,34 @@ def test_the_table_says_what_was_reached() -> None:
     assert (slow.reached, fast.reached) == (False, True)
     assert lines[2].endswith("<= 2.00 s  NO")
     assert lines[3].endswith(">= 60,000 /s  yes")
+
+
+def test_what_is_followed_is_queued_decided_and_committed_in_turns() -> None:
+    engine = Engine("made up", 1, 100, 0, 0, 2.0, 1.0, 10, 1, 1, None)
+    alone = capacity.simulate(engine, 1, 1)
+    assert alone.batch == 1
+    assert alone.p50 == pytest.approx(2.0 + 0.1 + 1.01)
+    assert alone.turning == pytest.approx(1 * 1.01e-3, rel=0.1)
+    one, many = capacity.simulate(engine, 6_000, 1), capacity.simulate(engine, 6_000, 8)
+    assert one.batch > many.batch > 1
+    assert one.turning < many.turning <= 1
+    assert one.p50 < one.p99
+    assert capacity.simulate(engine, 6_000, 8) == many, "drawn from a seed"
+
+
+def test_a_venue_is_as_large_as_its_first_limit_allows() -> None:
+    engine = Engine("made up", 1, 100, 50, 60, 2.0, 1.0, 0, 500, 1_000, 1)
+    assert capacity.limits(engine) == {
+        "turn to commit": pytest.approx(BUSY * 1_000_000),
+        "machine in the middle": pytest.approx(BUSY * 20_000 * CORES),
+        "writer": pytest.approx(BUSY * 10_000),
+    }
+    size = Size(1_000_000, a_day=24, peak=36)
+    assert size.rate == pytest.approx(10_000)
+    row = dict(zip(HEAD, capacity.plan(engine, size), strict=True))
+    assert (row["ledgers"], row["a ledger's first limit"]) == ("2", "writer (6,000/s)")
+    assert (row["journal a day"], row["accounts' rows"]) == ("12 GB", "1 GB")
+    assert row["store cores"] == "1"
 
 
 def _answers(port: int) -> bool:
