@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from catchment import writer
+from catchment.clock import FrozenClock
 from catchment.config import Settings
 from catchment.errors import Refused
 from catchment.ledger.balance import AccountId
@@ -34,7 +36,6 @@ from catchment.store.base import Account, StoreBusy, StoreDamaged, StoreFailed, 
 from catchment.store.connections import SQL
 from catchment.store.postgres import PostgresStore
 from catchment.venue import Venue
-from catchment.writer import write_batch
 from tests import databases
 from tests.store.books import FIRST, account_id, enrol, write
 
@@ -101,22 +102,19 @@ def write_much(address: str, seed: int) -> None:
             amount = rng.randrange(1, 50)
             command = Deposit("USDT", amount) if rng.random() < 1 / 2 else Withdrawal("USDT", amount)
             asked.append((account_id(rng.randrange(ACCOUNTS)), command))
-        answers = write_batch(store, asked, FIRST, Rules())
+        answers = writer.write(store, asked, FrozenClock(FIRST), Rules())
         for (_, command), answer in zip(asked, answers, strict=True):
             if isinstance(answer, Stored):
                 accepted += 1
                 brought += command.amount if isinstance(command, Deposit) else -command.amount
     collections = 0
-    while any(
-        isinstance(answer, Stored)
-        for answer in write_batch(store, [(account_id(ACCOUNTS), AutoCollection(Trigger.API))] * 7, FIRST, Rules())
-    ):
+    presses = [(account_id(ACCOUNTS), AutoCollection(Trigger.API))] * 7
+    while any(isinstance(answer, Stored) for answer in writer.write(store, presses, FrozenClock(FIRST), Rules())):
         collections += 7
     store.close()
     sys.stdout.write(json.dumps({"brought": brought, "accepted": accepted, "tried": collections}))
 
 
-@pytest.mark.usefixtures("one_machine")
 def test_several_processes_write_to_the_same_accounts(postgres: str, store: PostgresStore) -> None:
     """Nothing is lost or oversold, a quota is one for all, the tail has no gap, and nobody waits in a circle."""
     enrol(store, *range(ACCOUNTS + 1))
