@@ -437,6 +437,29 @@ async def settled(look: Callable[[], Awaitable[object | None]], there_is: bool) 
         await asyncio.sleep(0.02)
 
 
+def test_notes_are_noticed_by_another_process(lasting: str) -> None:
+    async def scene(one: Venue) -> None:
+        other = await Venue.open(Settings(store=lasting))
+        try:
+            seen = other.notes_version
+            mine = one.notes_version
+            assert await one.keep("link", "once", "for alice")
+            assert one.notes_version != mine, "at once where it was done"
+            async with asyncio.timeout(10):
+                while other.notes_version == seen:
+                    await asyncio.sleep(0.01)
+            note = await other.kept("link", "once")
+            assert note is not None
+            assert note.text == "for alice"
+            assert not await other.keep("link", "once", "again", replace=False)
+            assert [await venue.drop("link", "once") for venue in (other, one)] == [True, False]
+            assert await one.all_kept("link") == []
+        finally:
+            await other.close()
+
+    run(lasting, scene)
+
+
 def test_remembered_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(venue_module, "MAX_CACHED_KEYS", 10)
 

@@ -29,7 +29,7 @@ from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
 from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS
 from catchment.signature import Algorithm, ApiKey, Permission, Verifier
-from catchment.store.base import Account, OnLoop, Store
+from catchment.store.base import Account, Note, OnLoop, Store
 from catchment.store.open import master_key_path, open_store
 from catchment.vault import Vault
 from catchment.writer import Answer, Asked, Order
@@ -133,6 +133,8 @@ class Venue:
         self._readers = executor(READERS, "catchment-reader")
         self._holders: OrderedDict[str, Holder | None] = OrderedDict()
         self._keys_version = store.keys_version()
+        self.notes_version = store.notes_version()
+        """Another number whenever a note was kept or dropped, by whomever: for who remembers what notes say."""
         self.newest = store.newest()
         """The newest sequence known here, by whomever it was written: what a subscriber's cursor is woken by."""
         self._batcher = self._make_batcher(apart, executor)
@@ -342,8 +344,7 @@ class Venue:
         while True:
             await asyncio.sleep(WATCHED_EVERY_S)
             try:
-                version = await self._read(self._store.keys_version)
-                newest = await self._read(self._store.newest)
+                version, notes_version, newest = await self._read(self._look)
             except Exception as error:
                 if not failed:
                     logger.error("what other processes do cannot be read: %s", error)
@@ -351,14 +352,44 @@ class Venue:
                 continue
             failed = False
             self._landed(newest)
+            self.notes_version = notes_version
             if version != self._keys_version:
                 self._keys_version = version
                 self._holders.clear()
+
+    def _look(self) -> tuple[int, int, int]:
+        return self._store.keys_version(), self._store.notes_version(), self._store.newest()
 
     def _forget_keys(self) -> None:
         """Takes a version that no store has, and each time another: a look-up under way must not be remembered."""
         self._keys_version = min(self._keys_version, 0) - 1
         self._holders.clear()
+
+    # Notes: what is to be remembered and is not money --------------------------------------------------------------
+
+    async def keep(self, kind: str, name: str, text: str, *, expires: int = 0, replace: bool = True) -> bool:
+        """Keep a note until `expires` (milliseconds; 0: for ever). False if one is there and `replace` is not said."""
+        note = Note(kind, name, text, expires)
+        done = await self._read(self._store.put_note, note, self.clock.now(), replace=replace)
+        await self._noted()
+        return done
+
+    async def kept(self, kind: str, name: str) -> Note | None:
+        """The living note of that name."""
+        return await self._read(self._store.note, kind, name, self.clock.now())
+
+    async def all_kept(self, kind: str) -> list[Note]:
+        """Every living note of a kind, in the order of their names."""
+        return await self._read(self._store.notes, kind, self.clock.now())
+
+    async def drop(self, kind: str, name: str) -> bool:
+        """Forget a note. True for one caller alone, and only if it was living: what may be used once is dropped."""
+        done = await self._read(self._store.drop_note, kind, name, self.clock.now())
+        await self._noted()
+        return done
+
+    async def _noted(self) -> None:
+        self.notes_version = await self._read(self._store.notes_version)
 
     # Trust ---------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from catchment.ledger.commands import AssetCollection, AutoCollection, Command, 
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
 from catchment.signature import Algorithm, ApiKey, Permission
-from catchment.store.base import Account, Share, Store, StoreFailed
+from catchment.store.base import Account, Note, Share, Store, StoreFailed
 from tests.store.books import ALL, FIRST, NO_LIMITS, account_id, enrol, newest, oldest, write
 from tests.store.conftest import Engine
 
@@ -525,6 +525,66 @@ def test_the_keys_version_changes_with_the_keys_and_only_then(engine: Engine, st
     store = engine.reopen(store)
     assert store.keys_version() == versions[-1]
     assert len(set(versions)) == 4, "no version comes twice"
+
+
+# Notes ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_note_is_kept_until_it_is_dropped(engine: Engine, store: Store) -> None:
+    note = Note("link", "a \u4e2d", "text '\n\"")
+    assert store.put_note(note, 5, replace=False)
+    store = engine.reopen(store)
+    assert store.note("link", note.name, 2**53) == note
+    assert store.note("person", note.name, 5) is None
+    assert [store.drop_note("link", note.name, 5) for _ in range(2)] == [True, False], "it is used once"
+    assert store.note("link", note.name, 5) is None
+
+
+def test_a_note_is_replaced_only_if_that_is_said(store: Store) -> None:
+    first, second = Note("price", "BTC", "1"), Note("price", "BTC", "2")
+    assert store.put_note(first, 0, replace=False)
+    assert not store.put_note(second, 0, replace=False)
+    assert store.note("price", "BTC", 0) == first
+    assert store.put_note(second, 0, replace=True)
+    assert store.notes("price", 0) == [second]
+
+
+def test_an_expired_note_does_not_exist(store: Store) -> None:
+    dead, living = Note("session", "a", "1", expires=100), Note("session", "b", "2", expires=101)
+    for note in (dead, living, Note("session", "c", "3"), Note("link", "a", "4", expires=100)):
+        assert store.put_note(note, 99, replace=False)
+    assert store.note("session", "a", 99) == dead
+    assert store.note("session", "a", 100) is None
+    assert [note.name for note in store.notes("session", 100)] == ["b", "c"]
+    assert not store.drop_note("session", "a", 100), "an expired link is not used"
+    assert store.put_note(Note("session", "b", "again"), 101, replace=False), "what expired is not in the way"
+    assert store.note("session", "b", 2**53) == Note("session", "b", "again")
+
+
+def test_the_notes_version_changes_with_the_notes(engine: Engine, store: Store) -> None:
+    (other,) = enrol(store, 1)
+    versions = [store.notes_version()]
+    keys = store.keys_version()
+    for note in (Note("price", "BTC", "1"), Note("price", "BTC", "2"), Note("link", "x", "")):
+        store.put_note(note, 0, replace=True)
+        versions.append(store.notes_version())
+    store.drop_note("link", "x", 0)
+    versions.append(store.notes_version())
+    assert len(set(versions)) == len(versions)
+    assert store.keys_version() == keys, "nobody who remembers keys has to look again"
+    write(store, [(other, Deposit("USDT", 5))])
+    assert engine.reopen(store).notes_version() == versions[-1]
+
+
+def test_one_of_many_uses_a_note(store: Store) -> None:
+    store.put_note(Note("link", "once", ""), 0, replace=False)
+    used: list[bool] = []
+    users = [threading.Thread(target=lambda: used.append(store.drop_note("link", "once", 0))) for _ in range(8)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert sorted(used) == [False] * 7 + [True]
 
 
 # Assets and the master key's fingerprint -----------------------------------------------------------------------------

@@ -693,7 +693,8 @@ def test_processes_that_make_the_same_store_at_once(postgres: str) -> None:
 def test_a_newer_schema_is_refused(postgres: str) -> None:
     PostgresStore(postgres).close()
     databases.execute(postgres, "UPDATE meta SET value = '7' WHERE name = 'schema_version'")
-    assert refusal_of(postgres).startswith("NEWER_STORE: The store has schema version 7; this Catchment knows up to 1")
+    known = engine.SCHEMA_VERSION
+    assert refusal_of(postgres) == f"NEWER_STORE: The store has schema version 7; this Catchment knows up to {known}."
 
 
 def test_an_older_schema_is_upgraded(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -701,21 +702,24 @@ def test_an_older_schema_is_upgraded(postgres: str, monkeypatch: pytest.MonkeyPa
     (alice,) = enrol(store, 1)
     written = write(store, [(alice, FIVE)])
     store.close()
-    monkeypatch.setattr(engine, "SCHEMA_VERSION", 3)
-    monkeypatch.setitem(SQL, "upgrade_2", "CREATE TABLE second (account bytea PRIMARY KEY); CREATE TABLE other (a int)")
-    monkeypatch.setitem(SQL, "upgrade_3", "INSERT INTO other (a) VALUES (3)")
+    newest = engine.SCHEMA_VERSION + 2
+    monkeypatch.setattr(engine, "SCHEMA_VERSION", newest)
+    made = "CREATE TABLE second (account bytea PRIMARY KEY); CREATE TABLE other (a int)"
+    monkeypatch.setitem(SQL, f"upgrade_{newest - 1}", made)
+    monkeypatch.setitem(SQL, f"upgrade_{newest}", "INSERT INTO other (a) VALUES (3)")
     for _ in range(2):
         store = PostgresStore(postgres)
         assert store.tail(0, 10) == written
         store.close()
     assert databases.value(postgres, "SELECT a FROM other") == 3
-    assert databases.value(postgres, "SELECT value FROM meta WHERE name = 'schema_version'") == "3"
+    assert databases.value(postgres, "SELECT value FROM meta WHERE name = 'schema_version'") == str(newest)
 
 
 def test_an_upgrade_that_fails_leaves_the_store_as_it_was(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     PostgresStore(postgres).close()
-    monkeypatch.setattr(engine, "SCHEMA_VERSION", 2)
-    monkeypatch.setitem(SQL, "upgrade_2", "CREATE TABLE second (a int); SELECT 1 / 0")
+    newest = engine.SCHEMA_VERSION + 1
+    monkeypatch.setattr(engine, "SCHEMA_VERSION", newest)
+    monkeypatch.setitem(SQL, f"upgrade_{newest}", "CREATE TABLE second (a int); SELECT 1 / 0")
     assert refusal_of(postgres).startswith("BAD_STORE_ADDRESS")
     monkeypatch.undo()
     PostgresStore(postgres).close()

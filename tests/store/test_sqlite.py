@@ -193,6 +193,8 @@ def test_a_store_of_the_first_schema_is_upgraded(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(SQL["fold"])
         connection.execute("DROP TABLE recent")
+        connection.execute("DROP TABLE note")
+        connection.execute("DELETE FROM meta WHERE name = 'notes_version'")
         for table in ("account", "api_key", "asset", "holding", "journal", "milestone"):
             connection.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
         connection.execute(SQL["set_schema_version"], {"version": 1})
@@ -553,7 +555,7 @@ def test_a_reading_that_fails_says_so_in_the_words_of_the_seam(tmp_path: Path) -
     store = SqliteStore(tmp_path / "store.db")
     (alice,) = enrol(store, 1)
     with closing(sqlite3.connect(tmp_path / "store.db")) as other:
-        for table in ("recent", "journal", "holding", "milestone", "api_key", "account", "meta", "asset"):
+        for table in ("recent", "journal", "holding", "milestone", "api_key", "account", "meta", "asset", "note"):
             other.execute(f"DROP TABLE {table}")
     readings: list[Callable[[], object]] = [
         lambda: store.load([alice]),
@@ -568,6 +570,9 @@ def test_a_reading_that_fails_says_so_in_the_words_of_the_seam(tmp_path: Path) -
         lambda: store.add_assets({}),
         lambda: store.fingerprint(""),
         store.keys_version,
+        store.notes_version,
+        lambda: store.note("kind", "name", 0),
+        lambda: store.notes("kind", 0),
         store.newest,
     ]
     for reading in readings:

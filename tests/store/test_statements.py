@@ -20,7 +20,7 @@ KEY_OF = {
 }
 """Of each table that grows with accounts, the column that says where a row lives. The last two are look-up tables: what
 must be unique among all accounts leads them."""
-ON_ONE_MACHINE = {"meta", "asset", "batch", "turn"}
+ON_ONE_MACHINE = {"meta", "asset", "batch", "turn", "note"}
 ACROSS_ACCOUNTS = {"accounts", "rows_of_batches", "tail"}
 
 TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\)", re.S)

@@ -19,7 +19,7 @@ from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.signature import ApiKey
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """The newest schema of an SQLite file."""
 TAKEN: Final = "an account or a key is there already"
 
@@ -55,6 +55,21 @@ class Account(msgspec.Struct, frozen=True):
     name: str
     portfolio_margin: bool
     created: int
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something to remember that is not money: a text of some kind under a name.
+
+    `expires` is in milliseconds of the venue's clock, 0 for never; an expired note does not exist.
+    """
+
+    kind: str
+    name: str
+    text: str
+    expires: int = 0
+
+    def living(self, now: int) -> bool:
+        return not self.expires or self.expires > now
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -183,6 +198,25 @@ class Store(Protocol):
 
     def keys_version(self) -> int:
         """A number that changes whenever a key was added or revoked, by any process."""
+        ...
+
+    def put_note(self, note: Note, now: int, *, replace: bool) -> bool:
+        """Keep a note; False, and nothing done, if a living one of its kind and name is there and `replace` is not
+        said. Forgets the expired ones of its kind."""
+        ...
+
+    def note(self, kind: str, name: str, now: int) -> Note | None: ...
+
+    def notes(self, kind: str, now: int) -> list[Note]:
+        """Every living note of a kind, in the order of their names."""
+        ...
+
+    def drop_note(self, kind: str, name: str, now: int) -> bool:
+        """Forget a note; True for one caller alone, and only if it was living."""
+        ...
+
+    def notes_version(self) -> int:
+        """A number that changes whenever a note was kept or dropped, by any process."""
         ...
 
     def add_assets(self, assets: Mapping[str, int]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.signature import ApiKey
-from catchment.store.base import TAKEN, Account, Share, StoreFailed
+from catchment.store.base import TAKEN, Account, Note, Share, StoreFailed
 
 
 class MemoryStore:
@@ -32,6 +32,8 @@ class MemoryStore:
         self._keys_version = 0
         self._assets: dict[str, int] = {}
         self._fingerprint = ""
+        self._notes: dict[tuple[str, str], Note] = {}
+        self._notes_version = 0
 
     @contextmanager
     def transaction(self) -> Iterator[_MemoryTransaction]:
@@ -146,6 +148,35 @@ class MemoryStore:
 
     def keys_version(self) -> int:
         return self._keys_version
+
+    def put_note(self, note: Note, now: int, *, replace: bool) -> bool:
+        with self._lock:
+            if not replace and self.note(note.kind, note.name, now):
+                return False
+            self._notes = {
+                place: kept for place, kept in self._notes.items() if kept.kind != note.kind or kept.living(now)
+            }
+            self._notes[note.kind, note.name] = note
+            self._notes_version += 1
+            return True
+
+    def note(self, kind: str, name: str, now: int) -> Note | None:
+        note = self._notes.get((kind, name))
+        return note if note is not None and note.living(now) else None
+
+    def notes(self, kind: str, now: int) -> list[Note]:
+        with self._lock:
+            found = [note for note in self._notes.values() if note.kind == kind and note.living(now)]
+            return sorted(found, key=lambda note: note.name)
+
+    def drop_note(self, kind: str, name: str, now: int) -> bool:
+        with self._lock:
+            note = self._notes.pop((kind, name), None)
+            self._notes_version += note is not None
+            return note is not None and note.living(now)
+
+    def notes_version(self) -> int:
+        return self._notes_version
 
     def add_assets(self, assets: Mapping[str, int]) -> dict[str, int]:
         with self._lock:

@@ -24,11 +24,11 @@ from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import ApiKey
 from catchment.store import connections
-from catchment.store.base import TAKEN, Account, Share, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.connections import DAMAGED, FAILURES, SQL, Connection, Connections, Row, failing, reason
 from catchment.store.statements import key_of_row, parts, row_of_key
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """The newest schema of a PostgreSQL database."""
 SCHEMA_LOCK: Final = 0x63617463686D656E
 """The advisory lock of whoever makes or upgrades the schema."""
@@ -210,6 +210,35 @@ class PostgresStore:
 
     def keys_version(self) -> int:
         return int(self._meta("keys_version"))
+
+    def put_note(self, note: Note, now: int, *, replace: bool) -> bool:
+        async def put(connection: Connection) -> bool:
+            # First, so that whoever keeps or drops one waits here, and not in a circle.
+            await _write(connection, "bump_notes_version")
+            await _write(connection, "drop_expired_notes", note.kind, now)
+            row = (note.kind, note.name, note.text, note.expires)
+            return await _write(connection, "put_note" if replace else "add_note", *row) == 1
+
+        return self._link.run(self._transact, put)
+
+    def note(self, kind: str, name: str, now: int) -> Note | None:
+        return next(
+            (note for note in _notes(self._fetch("note", kind, name) if "\0" not in name else ()) if note.living(now)),
+            None,
+        )
+
+    def notes(self, kind: str, now: int) -> list[Note]:
+        return [note for note in _notes(self._fetch("notes", kind)) if note.living(now)]
+
+    def drop_note(self, kind: str, name: str, now: int) -> bool:
+        async def drop(connection: Connection) -> bool:
+            await _write(connection, "bump_notes_version")
+            return await _write(connection, "drop_note", kind, name, now) == 1
+
+        return self._link.run(self._transact, drop)
+
+    def notes_version(self) -> int:
+        return int(self._meta("notes_version"))
 
     def add_assets(self, assets: Mapping[str, int]) -> dict[str, int]:
         known: dict[str, int] = dict(self._fetch("assets"))
@@ -508,6 +537,10 @@ def _in_sequence(rows: Sequence[Row], firsts: Mapping[bytes, int]) -> list[Store
         for batch, place, account, number, timestamp, body, digest in rows
     ]
     return sorted(found, key=lambda stored: stored.sequence)
+
+
+def _notes(rows: Sequence[Row]) -> list[Note]:
+    return [Note(kind, name, text, expires) for kind, name, text, expires in rows]
 
 
 def _account(row: Row) -> Account:

@@ -80,6 +80,16 @@ CREATE TABLE key_of_account (
 INSERT INTO meta (name, value) VALUES ('schema_version', '1'), ('keys_version', '0');
 INSERT INTO turn (whose) VALUES ('of the transaction that commits');
 
+-- name: upgrade_2
+CREATE TABLE note (
+    kind    text COLLATE "C" NOT NULL,
+    name    text COLLATE "C" NOT NULL,
+    text    text NOT NULL,
+    expires bigint NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+INSERT INTO meta (name, value) VALUES ('notes_version', '0');
+
 -- The tables spread over the machines of a Citus cluster, each account's rows together. What orders commits stays on the
 -- coordinator. Names and keys are found by their own text, so they lie wherever that is; they are looked up, never joined.
 --
@@ -96,6 +106,7 @@ SELECT create_distributed_table('name_of_account', 'name', colocate_with => 'non
 SELECT create_distributed_table('key_of_account', 'api_key', colocate_with => 'name_of_account');
 SELECT create_reference_table('asset');
 SELECT create_reference_table('meta');
+SELECT create_reference_table('note');
 SELECT citus_add_local_table_to_metadata('batch');
 
 -- name: distributed
@@ -135,6 +146,28 @@ INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;
 
 -- name: bump_keys_version
 UPDATE meta SET value = (value::bigint + 1)::text WHERE name = 'keys_version';
+
+-- name: bump_notes_version
+UPDATE meta SET value = (value::bigint + 1)::text WHERE name = 'notes_version';
+
+-- name: put_note
+INSERT INTO note (kind, name, text, expires) VALUES ($1, $2, $3, $4)
+ON CONFLICT (kind, name) DO UPDATE SET text = excluded.text, expires = excluded.expires;
+
+-- name: add_note
+INSERT INTO note (kind, name, text, expires) VALUES ($1, $2, $3, $4) ON CONFLICT (kind, name) DO NOTHING;
+
+-- name: note
+SELECT kind, name, text, expires FROM note WHERE kind = $1 AND name = $2;
+
+-- name: notes
+SELECT kind, name, text, expires FROM note WHERE kind = $1 ORDER BY name;
+
+-- name: drop_note
+DELETE FROM note WHERE kind = $1 AND name = $2 AND (expires = 0 OR expires > $3);
+
+-- name: drop_expired_notes
+DELETE FROM note WHERE kind = $1 AND expires > 0 AND expires <= $2;
 
 -- name: add_asset
 INSERT INTO asset (name, scale) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING;

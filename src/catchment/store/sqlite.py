@@ -24,7 +24,7 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import ApiKey
-from catchment.store.base import SCHEMA_VERSION, TAKEN, Account, Share, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import SCHEMA_VERSION, TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.mark import Mark
 from catchment.store.statements import SQL, checksum, encode_row, key_of_row, row_of_key, sound, write_rows
 from catchment.store.states import Heads, Kept
@@ -249,6 +249,36 @@ class SqliteStore:
     @_failing()
     def keys_version(self) -> int:
         return int(self._meta(self._reader(), "keys_version"))
+
+    def put_note(self, note: Note, now: int, *, replace: bool) -> bool:
+        row = (note.kind, note.name, note.text, note.expires)
+        with self._write() as writer:
+            writer.execute(SQL["drop_expired_notes"], (note.kind, now))
+            if not replace and _find_note(writer, note.kind, note.name, now):
+                return False
+            writer.execute(SQL["put_note"], (*row, checksum(*row)))
+            writer.execute(SQL["bump_notes_version"])
+            return True
+
+    @_failing()
+    def note(self, kind: str, name: str, now: int) -> Note | None:
+        return _find_note(self._reader(), kind, name, now)
+
+    @_failing()
+    def notes(self, kind: str, now: int) -> list[Note]:
+        found = [Note(*sound(row)[:-1]) for row in self._reader().execute(SQL["notes"], (kind,))]
+        return [note for note in found if note.living(now)]
+
+    def drop_note(self, kind: str, name: str, now: int) -> bool:
+        with self._write() as writer:
+            living = _find_note(writer, kind, name, now) is not None
+            if writer.execute(SQL["drop_note"], (kind, name)).rowcount:
+                writer.execute(SQL["bump_notes_version"])
+            return living
+
+    @_failing()
+    def notes_version(self) -> int:
+        return int(self._meta(self._reader(), "notes_version"))
 
     @_failing()
     def add_assets(self, assets: Mapping[str, int]) -> dict[str, int]:
@@ -541,3 +571,9 @@ def _account(row: tuple[Any, ...] | None) -> Account | None:
 def _find_key(connection: sqlite3.Connection, api_key: str) -> ApiKey | None:
     row = connection.execute(SQL["key"], {"api_key": api_key}).fetchone()
     return key_of_row(sound(row)[:-1]) if row is not None else None
+
+
+def _find_note(connection: sqlite3.Connection, kind: str, name: str, now: int) -> Note | None:
+    row = connection.execute(SQL["note"], (kind, name)).fetchone()
+    note = Note(*sound(row)[:-1]) if row is not None else None
+    return note if note is not None and note.living(now) else None

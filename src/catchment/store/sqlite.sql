@@ -99,6 +99,17 @@ UPDATE journal SET checksum = checksum(sequence, account, number, timestamp, pre
 UPDATE milestone SET checksum = checksum(account, number, timestamp, sequence);
 UPDATE recent SET checksum = checksum(account, sequence, state);
 
+-- name: upgrade_4
+CREATE TABLE note (
+    kind     TEXT NOT NULL,
+    name     TEXT NOT NULL,
+    text     TEXT NOT NULL,
+    expires  INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta (name, value) VALUES ('notes_version', '0');
+
 -- name: set_schema_version
 UPDATE meta SET value = :version WHERE name = 'schema_version';
 
@@ -110,6 +121,24 @@ INSERT OR IGNORE INTO meta (name, value) VALUES (:name, :value);
 
 -- name: bump_keys_version
 UPDATE meta SET value = value + 1 WHERE name = 'keys_version';
+
+-- name: bump_notes_version
+UPDATE meta SET value = value + 1 WHERE name = 'notes_version';
+
+-- name: put_note
+INSERT OR REPLACE INTO note (kind, name, text, expires, checksum) VALUES (?, ?, ?, ?, ?);
+
+-- name: note
+SELECT kind, name, text, expires, checksum FROM note WHERE kind = ? AND name = ?;
+
+-- name: notes
+SELECT kind, name, text, expires, checksum FROM note WHERE kind = ? ORDER BY name;
+
+-- name: drop_note
+DELETE FROM note WHERE kind = ? AND name = ?;
+
+-- name: drop_expired_notes
+DELETE FROM note WHERE kind = ? AND expires > 0 AND expires <= ?;
 
 -- name: add_asset
 INSERT OR IGNORE INTO asset (name, scale, checksum) VALUES (?, ?, ?);
