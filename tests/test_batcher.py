@@ -74,8 +74,8 @@ class AwaitedGate:
                 if self.gate.failures:
                     raise self.gate.failures.pop(0)
 
-    async def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
-        return self.gate.count_uses(account, triggers, since)
+    async def count_uses(self, account: AccountId, uses: Collection[str], since: int) -> QuotaUse:
+        return self.gate.count_uses(account, uses, since)
 
     async def close(self) -> None:
         self.closed = True

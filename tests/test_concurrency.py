@@ -81,7 +81,7 @@ async def load(venue: Venue, seed: int) -> tuple[Counter[str], int]:
             answer = await venue.submit(rng.choice(accounts), command)
             if isinstance(answer, Stored):
                 accepted += 1
-                if not isinstance(command, AutoCollection):
+                if isinstance(command, Deposit | Withdrawal | Adjustment):
                     total[command.asset] += brought(command)
             else:
                 assert answer.name in {"BALANCE_NOT_SUFFICIENT", "UNSUPPORTED_OPERATION", "COLLECTION_QUOTA"}, answer

@@ -101,6 +101,8 @@ def test_codes_of_the_published_table() -> None:
         "START_TIME_GREATER_THAN_END_TIME": -1023,
         "INVALID_TIME_INTERVAL": -4165,
         "BAD_ASSET": -1108,
+        "EXCEED_MAX_BORROWABLE": -51006,
+        "REPAY_EXCEED_LIABILITY": -3015,
         "UNSUPPORTED_OPERATION": -1020,
         "AMOUNT_MUST_BE_POSITIVE": -4055,
         "BAD_PRECISION": -1111,

@@ -151,6 +151,20 @@ BALANCE_OVERFLOW = Refusal(
     400,
     "choice: the balance after the transfer would not fit in 63 bits",
 )
+EXCEED_MAX_BORROWABLE = Refusal(
+    "EXCEED_MAX_BORROWABLE",
+    -51006,
+    "Exceeds maximum borrowable amount.",
+    400,
+    "choice: the page prints 51006 without a sign; every code on the wire is negative",
+)
+REPAY_EXCEEDS_DEBT = Refusal(
+    "REPAY_EXCEED_LIABILITY",
+    -3015,
+    "Repay amount exceeds borrow amount.",
+    400,
+    "choice: the Portfolio Margin table has no row for it; the margin table has this one",
+)
 
 # Then the machine: refused means nothing happened; unknown means it may have.
 QUEUE_FULL = Refusal(
@@ -202,5 +216,8 @@ WRONG_MASTER_KEY = Refusal(
     "choice",
 )
 NOT_A_COPY = Refusal("NOT_A_COPY", -90011, "The target is not the beginning of the source: %s", 400, "choice")
+NOTHING_TO_DO = Refusal(
+    "NOTHING_TO_DO", -90012, "There is nothing to do.", 400, "choice: only the venue's own schedule is told so"
+)
 
 REFUSALS: tuple[Refusal, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Refusal))

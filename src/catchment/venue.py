@@ -183,7 +183,7 @@ class Venue:
         now = max(self.clock.now(), state.timestamp)
         left = {}
         for rule in self.rules.quotas(command):
-            use = self._store.count_uses(account, rule.triggers, rule.window.start(now))
+            use = self._store.count_uses(account, rule.uses, rule.window.start(now))
             state.quotas[rule.name] = use
             left[rule.name] = (max(0, rule.limit - use.used), rule.limit)
         answer = decide(account, state, command, now, self.rules)

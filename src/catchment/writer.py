@@ -102,7 +102,7 @@ def write_batch(store: Store, batch: Sequence[Asked], now: int, rules: Rules) ->
         asked = Counter([account for account, _ in batch])
         states = transaction.load(asked)
         for account, rule, since in _stale(states, batch, asked, now, rules):
-            states[account].quotas[rule.name] = store.count_uses(account, rule.triggers, since)
+            states[account].quotas[rule.name] = store.count_uses(account, rule.uses, since)
         answers, records, touched = _decide(states, batch, now, rules)
         sequences = transaction.append(records, touched) if records else []
     return _answers(answers, sequences)
@@ -113,7 +113,7 @@ async def _write_batch_on_loop(store: LoopWriter, batch: Sequence[Asked], now: i
         asked = Counter([account for account, _ in batch])
         states = await transaction.load(asked)
         for account, rule, since in _stale(states, batch, asked, now, rules):
-            states[account].quotas[rule.name] = await store.count_uses(account, rule.triggers, since)
+            states[account].quotas[rule.name] = await store.count_uses(account, rule.uses, since)
         answers, records, touched = _decide(states, batch, now, rules)
         sequences = await transaction.append(records, touched) if records else []
     return _answers(answers, sequences)

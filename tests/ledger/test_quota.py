@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from catchment.errors import Rejection
 from catchment.ledger.audit import Audit
 from catchment.ledger.balance import AccountId, QuotaUse
-from catchment.ledger.commands import AssetCollection, AutoCollection, Command, Deposit, Trigger
+from catchment.ledger.commands import (
+    AssetCollection,
+    AutoCollection,
+    BnbTransfer,
+    Command,
+    Deposit,
+    SetAutoCollection,
+    SetAutoRepay,
+    Side,
+    Trigger,
+)
 from catchment.ledger.quota import DAY_MS, HOUR_MS, Quota, Rules, Window
 from catchment.store.base import Account
 from catchment.store.memory import MemoryStore
@@ -21,7 +31,7 @@ from catchment.writer import write_batch
 from tests.ledger.lines import ALICE, BOB, NOON, rows
 
 MIDNIGHT = NOON - DAY_MS // 2
-API, BUTTON, OPERATOR = Trigger.API, Trigger.BUTTON, Trigger.OPERATOR
+API, BUTTON, OPERATOR, SCHEDULE = Trigger
 
 
 def moment(text: str) -> int:
@@ -190,12 +200,21 @@ def test_what_each_command_is_counted_by() -> None:
     assert names(AutoCollection(OPERATOR), shared=True) == []
     assert names(AssetCollection("USDT", API), shared=True) == []
     assert names(Deposit("USDT", 1), shared=True) == []
+    assert names(AutoCollection(SCHEDULE), shared=True) == ["schedule_hour"]
+    assert names(BnbTransfer(1, Side.TO_UM, API), shared=True) == ["bnb_10m"]
+    assert names(BnbTransfer(1, Side.FROM_UM, BUTTON, pro=True), shared=False) == ["bnb_pro_10m"]
+    assert names(SetAutoRepay(True, BUTTON), shared=False) == ["auto_repay_day"]
+    assert names(SetAutoCollection(True, BUTTON), shared=False) == []
 
 
 def test_the_limits_are_those_of_the_pages() -> None:
     assert Rules().in_force == (
         Quota("button_day", 10, Window.UTC_DAY, frozenset({BUTTON})),
         Quota("api_hour", 500, Window.ROLLING_HOUR, frozenset({API})),
+        Quota("schedule_hour", 12, Window.ROLLING_HOUR, frozenset({SCHEDULE})),
+        Quota("bnb_10m", 10, Window.TEN_MINUTES, frozenset({"BNB_TRANSFER"})),
+        Quota("bnb_pro_10m", 2, Window.TEN_MINUTES, frozenset({"BNB_TRANSFER_PRO"})),
+        Quota("auto_repay_day", 20, Window.UTC_DAY, frozenset({"AUTO_REPAY"})),
     )
 
 

@@ -298,7 +298,8 @@ class Population:
     async def at_the_command_line(self) -> None:
         person = self.person() if self.rng.random() < 0.9 else Person(AccountId(bytes(16)), [])
         rehearsed = self.rng.choice(
-            [AutoCollection(trigger) for trigger in Trigger] + [AssetCollection("BTC", Trigger.API)]
+            [AutoCollection(by) for by in (Trigger.API, Trigger.BUTTON, Trigger.OPERATOR)]
+            + [AssetCollection("BTC", Trigger.API)]
         )
 
         async def work(server: Server) -> None:

@@ -7,7 +7,17 @@ import msgspec
 import pytest
 
 from catchment.ledger.balance import AccountId, AccountState, QuotaUse
-from catchment.ledger.commands import AssetCollection, AutoCollection, Command, Deposit, Trigger, Withdrawal
+from catchment.ledger.commands import (
+    AssetCollection,
+    AutoCollection,
+    BnbTransfer,
+    Command,
+    Deposit,
+    SetAutoRepay,
+    Side,
+    Trigger,
+    Withdrawal,
+)
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import apply, decide
 from catchment.signature import Algorithm, ApiKey, Permission
@@ -272,9 +282,16 @@ def long_journal(store: Store, rng: random.Random) -> list[Stored]:
     ids = enrol(store, 1, 2, 3)
     turns = [account for account, count in zip(ids, COUNTS, strict=True) for _ in range(count)]
     rng.shuffle(turns)
-    commands: list[Command] = [Deposit("USDT", 1), AssetCollection("USDT", Trigger.API)]
-    commands += [AutoCollection(trigger) for trigger in Trigger]
-    written, now = [], FIRST
+    commands: list[Command] = [
+        Deposit("USDT", 1),
+        AssetCollection("USDT", Trigger.API),
+        SetAutoRepay(True, Trigger.API),
+    ]
+    commands += [AutoCollection(trigger) for trigger in (Trigger.API, Trigger.BUTTON, Trigger.OPERATOR)]
+    commands += [BnbTransfer(1, side, Trigger.API, pro) for side, pro in ((Side.TO_UM, False), (Side.TO_UM, True))]
+    written, now = write(store, [(account, Deposit("BNB", 700)) for account in ids]), FIRST
+    for account in ids:
+        turns.remove(account)
     while turns:
         size = rng.choice([1, 5, 40])
         batch, turns = turns[:size], turns[size:]
@@ -351,20 +368,31 @@ def test_count_uses_agrees_with_counting(engine: Engine, store: Store, seed: int
     rng = random.Random(seed)
     journal = long_journal(store, rng)
     store = engine.reopen(store)
-    choices = [{Trigger.API}, {Trigger.BUTTON}, {Trigger.OPERATOR}, {Trigger.API, Trigger.BUTTON}, set(Trigger)]
+    choices: list[set[str]] = [{Trigger.API}, {Trigger.BUTTON}, {Trigger.OPERATOR}, {Trigger.API, Trigger.BUTTON}]
+    choices += [set(Trigger), {"BNB_TRANSFER"}, {"BNB_TRANSFER_PRO"}, {"AUTO_REPAY"}]
     for account in (account_id(1), account_id(2), account_id(3)):
         own = [stored for stored in journal if stored.record.account == account]
         for _ in range(60):
-            since, triggers = rng.choice([0, moments(own, rng), FIRST + 10**15]), rng.choice(choices)
+            since, uses = rng.choice([0, moments(own, rng), FIRST + 10**15]), rng.choice(choices)
             times = [
                 stored.record.timestamp
                 for stored in own
-                if isinstance(stored.record.command, AutoCollection)
-                and stored.record.command.trigger in triggers
-                and stored.record.timestamp >= since
+                if counted_as(stored.record.command) in uses and stored.record.timestamp >= since
             ]
             expected = QuotaUse(min(times, default=since), len(times))
-            assert store.count_uses(account, triggers, since) == expected, f"seed {seed}: {triggers} since {since}"
+            assert store.count_uses(account, uses, since) == expected, f"seed {seed}: {uses} since {since}"
+
+
+def counted_as(command: Command) -> str:
+    """What a quota counts a command as, written down anew."""
+    match command:
+        case AutoCollection(trigger):
+            return trigger.value
+        case BnbTransfer(pro=pro):
+            return "BNB_TRANSFER_PRO" if pro else "BNB_TRANSFER"
+        case SetAutoRepay():
+            return "AUTO_REPAY"
+    return "nothing"
 
 
 def test_count_uses_of_who_did_nothing(store: Store) -> None:

@@ -22,7 +22,23 @@ if TYPE_CHECKING:
 Assets = Mapping[str, "Asset"]
 Document = dict[str, Any]
 
-KINDS: Final = ("deposit", "withdrawal", "adjustment", "margin-adjustment", "auto-collection", "asset-collection")
+KINDS: Final = (
+    "deposit",
+    "withdrawal",
+    "adjustment",
+    "margin-adjustment",
+    "auto-collection",
+    "asset-collection",
+    "bnb-transfer",
+    "repay-negative",
+    "set-auto-repay",
+    "set-auto-collection",
+    "borrow",
+    "repay",
+    "negative-interest",
+    "auto-exchange",
+    "set-position",
+)
 """The kinds of record, as the command line names them."""
 
 PLACES: Final = {
@@ -40,6 +56,10 @@ PLACES: Final = {
 QUOTAS: Final = {
     "api_hour": "auto-collections by API, in any 60 minutes",
     "button_day": "auto-collections by the button, this UTC day",
+    "schedule_hour": "auto-collections by the venue's schedule, in any 60 minutes",
+    "bnb_10m": "BNB transfers, in any 10 minutes",
+    "bnb_pro_10m": "BNB transfers as a Pro account, in any 10 minutes",
+    "auto_repay_day": "changes of Auto Repay, this UTC day",
     "shared_day": "auto-collections by API or button, this UTC day",
 }
 

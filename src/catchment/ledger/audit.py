@@ -10,7 +10,8 @@
  8  Every record is what `decide` gives for the state before it: no money moved that the rules would not move.
  9  The stored state of an account is its journal, replayed.
 10  Quota counts in the stored state are never lower than the journal's.
-11  Per asset over the whole venue, all wallets and what is owed equal deposits less withdrawals plus adjustments.
+11  Per asset over the whole venue, all wallets and what is owed equal deposits less withdrawals, plus adjustments, plus
+    what exchanges and interest brought in and took out.
 12  Sequences rise without a gap, and every account of the journal exists.
 """
 
@@ -30,16 +31,16 @@ from catchment.ledger.balance import AccountId, AccountState, Balance
 from catchment.ledger.collection import CmBnb
 from catchment.ledger.commands import (
     Adjustment,
-    AutoCollection,
+    AutoExchange,
     Deposit,
     MarginAdjustment,
     MarginReason,
-    Trigger,
+    NegativeInterest,
     Withdrawal,
 )
 from catchment.ledger.journal import Body, Record, Stored, digest_of
-from catchment.ledger.ledger import apply, moved
-from catchment.ledger.quota import Rules
+from catchment.ledger.ledger import apply, decided
+from catchment.ledger.quota import Rules, use_of
 from catchment.ledger.transfer import Transfer
 from catchment.wallet import NON_NEGATIVE, Place
 
@@ -72,13 +73,13 @@ class Audit:
         """
         self._rules = rules
         self._readings = [
-            Rules(cm_bnb=choice, api_per_hour=MAX_UNITS, button_per_day=MAX_UNITS)
+            Rules(choice, False, *(MAX_UNITS,) * 6)
             for choice in sorted(CmBnb, key=lambda choice: choice is not rules.cm_bnb)
         ]
         self._enrolled = enrolled
         self._whole = whole
         self._states: dict[AccountId, AccountState] = {}
-        self._uses: dict[Trigger, dict[AccountId, list[int]]] = {trigger: {} for trigger in Trigger}
+        self._uses: dict[str, dict[AccountId, list[int]]] = defaultdict(dict)
         self._awaited: dict[AccountId, AccountState] = {}
         self._compared: set[AccountId] = set()
         self._unsound: set[AccountId] = set()
@@ -169,7 +170,7 @@ class Audit:
         return state
 
     def _compare(self, account: AccountId, stored: AccountState, replayed: AccountState) -> None:
-        for field in ("portfolio_margin", "number", "timestamp", "digest"):
+        for field in ("portfolio_margin", "number", "timestamp", "digest", "standing"):
             mine, theirs = getattr(stored, field), getattr(replayed, field)
             if mine != theirs:
                 self._about(9, account, stored.number, f"stored {field} {mine!r} is not {theirs!r}")
@@ -189,6 +190,10 @@ class Audit:
                 self.brought[command.asset] -= command.amount
             case MarginAdjustment(reason=MarginReason.INTEREST):
                 self.brought[command.asset] -= command.amount
+            case NegativeInterest() | AutoExchange():
+                for transfer in body.transfers:
+                    self.brought[transfer.asset] -= transfer.amount * (transfer.target is Place.MARKET)
+                    self.brought[transfer.asset] += transfer.amount * (transfer.source is Place.MARKET)
 
     def _chain(self, state: AccountState, stored: Stored) -> None:
         record = stored.record
@@ -264,15 +269,15 @@ class Audit:
         now = max(stored.record.timestamp, state.timestamp)
         answers = []
         for rules in self._readings:
-            again = moved(state, body.command, now, rules)
-            if again == body.transfers:
+            again = decided(state, body.command, now, rules)
+            if again == body:
                 return
             answers.append(again)
         first = answers[0]
         if isinstance(first, Rejection):
             self._find(8, stored, f"the rules refuse it: {first.sentence}")
         else:
-            self._find(8, stored, f"the rules move {first}, the record {body.transfers}")
+            self._find(8, stored, f"the rules move {_said(first)}, the record {_said(body)}")
 
     def _follow(self, state: AccountState, record: Record, body: Body) -> None:
         for transfer in body.transfers:
@@ -281,10 +286,9 @@ class Audit:
             ):  # every account's own copy of a name would take more than its money
                 state.balances[self._names.setdefault(transfer.asset, transfer.asset)] = Balance()
         apply(state, record, self._rules)
-        command = body.command
-        if type(command) is AutoCollection and (quotas := self._rules.quotas(command)):
+        if quotas := self._rules.quotas(body.command):
             now = record.timestamp
-            uses = self._uses[command.trigger].setdefault(record.account, [])
+            uses = self._uses[use_of(body.command)].setdefault(record.account, [])
             uses.append(now)
             oldest = min(quota.window.start(now) for quota in quotas)
             if uses[0] < oldest:
@@ -296,7 +300,7 @@ class Audit:
             if use is None:
                 continue
             start = max(use.since, quota.window.start(stored.timestamp))
-            uses = [self._uses[trigger].get(account, []) for trigger in quota.triggers]
+            uses = [self._uses[use].get(account, []) for use in quota.uses]
             counted = sum(len(times) - bisect_left(times, start) for times in uses)
             if use.used < counted:
                 self._about(10, account, stored.number, f"{quota.name} says {use.used} uses, the journal {counted}")
@@ -331,5 +335,10 @@ def unequal(totals: Mapping[str, Mapping[Place, int]], brought: Mapping[str, int
     return findings
 
 
+def _said(body: Body) -> object:
+    """What was moved, and what was found if anything was."""
+    return (body.transfers, body.found) if body.found else body.transfers
+
+
 _NOTHING = Balance()
-_BRINGING: Final = frozenset({Deposit, Adjustment, Withdrawal, MarginAdjustment})
+_BRINGING: Final = frozenset({Deposit, Adjustment, Withdrawal, MarginAdjustment, NegativeInterest, AutoExchange})

@@ -59,6 +59,27 @@ class QuotaUse(msgspec.Struct, array_like=True, frozen=True, gc=False):
     used: int
 
 
+class Position(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A futures position as somebody set it: contracts or coins (signed) and a price, both at 8 decimals."""
+
+    amount: int
+    entry_price: int
+    leverage: int
+    updated: int
+
+
+class Standing(msgspec.Struct, array_like=True):
+    """What an account has standing beside its money: switches, positions, and the last UTC day that was charged.
+
+    Positions are keyed `UM:BTCUSDT:BOTH`: wallet, symbol, side.
+    """
+
+    auto_repay: bool = False
+    auto_collection: bool = False
+    interest_day: int = 0
+    positions: dict[str, Position] = {}
+
+
 class AccountState(msgspec.Struct, array_like=True):
     """Everything a decision about one account may see. It is changed only by `ledger.apply`.
 
@@ -71,11 +92,17 @@ class AccountState(msgspec.Struct, array_like=True):
     digest: bytes = GENESIS
     quotas: dict[str, QuotaUse] = {}
     balances: dict[str, Balance] = {}
+    standing: Standing | None = None
 
 
 def balance_of(state: AccountState, asset: str) -> Balance:
     """The balance of an asset the account may never have touched."""
     return state.balances.get(asset) or Balance()
+
+
+def standing_of(state: AccountState) -> Standing:
+    """What an account has standing that may never have had anything."""
+    return state.standing or Standing()
 
 
 def encode_state(state: AccountState) -> str:

@@ -18,6 +18,7 @@ class Trigger(StrEnum):
     API = "API"
     BUTTON = "BUTTON"
     OPERATOR = "OPERATOR"
+    SCHEDULE = "SCHEDULE"
 
 
 class Reason(StrEnum):
@@ -34,6 +35,13 @@ class MarginReason(StrEnum):
     LOCK = "LOCK"
     BORROW = "BORROW"
     INTEREST = "INTEREST"
+
+
+class Side(StrEnum):
+    """The way of a BNB transfer, as the wire names it."""
+
+    TO_UM = "TO_UM"
+    FROM_UM = "FROM_UM"
 
 
 class Deposit(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
@@ -86,4 +94,108 @@ class AssetCollection(msgspec.Struct, frozen=True, tag=True, omit_defaults=True)
     wallet: Wallet | None = None
 
 
-Command = Deposit | Withdrawal | Adjustment | MarginAdjustment | AutoCollection | AssetCollection
+class BnbTransfer(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Move `amount` units (> 0) of BNB between Cross Margin and UM; `pro`: as a Portfolio Margin Pro account may."""
+
+    amount: int
+    side: Side
+    trigger: Trigger
+    pro: bool = False
+
+
+class RepayNegative(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Fill what is negative in UM and CM out of free Cross Margin, asset by asset, as far as that goes."""
+
+    trigger: Trigger
+
+
+class SetAutoRepay(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Whether negative futures balances are repaid from Cross Margin before interest is charged."""
+
+    on: bool
+    trigger: Trigger
+
+
+class SetAutoCollection(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Whether the venue collects by itself."""
+
+    on: bool
+    trigger: Trigger
+
+
+class Borrow(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Borrow `amount` units (> 0) into Cross Margin; all that is owed of the asset stays within `limit` units."""
+
+    asset: str
+    amount: int
+    limit: int
+
+
+class Repay(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Pay back `amount` units (> 0) of a loan out of free Cross Margin: interest first, then principal."""
+
+    asset: str
+    amount: int
+
+
+class Terms(msgspec.Struct, array_like=True, frozen=True):
+    """On what of an asset interest is charged: what is beyond `threshold` units, at `rate` a day (8 decimals)."""
+
+    asset: str
+    threshold: int
+    rate: int
+
+
+class NegativeInterest(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Charge a UTC day's interest on negative futures balances; `day` counts from the epoch, and is charged once."""
+
+    day: int
+    terms: tuple[Terms, ...]
+
+
+class Offer(msgspec.Struct, array_like=True, frozen=True):
+    """An asset in an exchange: USD price and collateral rate at 8 decimals, and its scale."""
+
+    asset: str
+    price: int
+    rate: int
+    scale: int
+
+
+class AutoExchange(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Bring what is negative of an asset, if it is more than `most` units, down to 80 % of that, by exchanging what is
+    free in Cross Margin, the highest collateral rate first."""
+
+    debt: Offer
+    most: int
+    offers: tuple[Offer, ...]
+
+
+class SetPosition(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
+    """Set a position: `amount` (signed; 0 closes it) and `entry_price` at 8 decimals. There is no matching engine."""
+
+    wallet: Wallet
+    symbol: str
+    amount: int
+    entry_price: int
+    leverage: int = 20
+    side: str = "BOTH"
+
+
+Command = (
+    Deposit
+    | Withdrawal
+    | Adjustment
+    | MarginAdjustment
+    | AutoCollection
+    | AssetCollection
+    | BnbTransfer
+    | RepayNegative
+    | SetAutoRepay
+    | SetAutoCollection
+    | Borrow
+    | Repay
+    | NegativeInterest
+    | AutoExchange
+    | SetPosition
+)

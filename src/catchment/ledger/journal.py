@@ -15,11 +15,19 @@ from catchment.ledger.commands import Command
 from catchment.ledger.transfer import Transfer
 
 
-class Body(msgspec.Struct, frozen=True, gc=False):
-    """What was asked and what it moved: the part of a record that is kept as text."""
+class Found(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What a decision rested on that its transfers do not show: `amount` units of an asset, by the command's sense."""
+
+    asset: str
+    amount: int
+
+
+class Body(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What was asked, what it moved, and what was found: the part of a record that is kept as text."""
 
     command: Command
     transfers: tuple[Transfer, ...]
+    found: tuple[Found, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, eq=False, gc=False):

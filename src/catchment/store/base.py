@@ -15,7 +15,6 @@ import msgspec
 from catchment import errors
 from catchment.errors import Refused
 from catchment.ledger.balance import AccountId, AccountState, QuotaUse
-from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.signature import ApiKey
 
@@ -114,7 +113,7 @@ class LoopWriter(Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[LoopTransaction]: ...
 
-    async def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse: ...
+    async def count_uses(self, account: AccountId, uses: Collection[str], since: int) -> QuotaUse: ...
 
     async def close(self) -> None: ...
 
@@ -156,8 +155,8 @@ class Store(Protocol):
         """
         ...
 
-    def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
-        """Auto-collections of an account by any of the triggers at or after `since` (milliseconds).
+    def count_uses(self, account: AccountId, uses: Collection[str], since: int) -> QuotaUse:
+        """Commands of an account that count as any of the uses (`quota.use_of`) at or after `since` (milliseconds).
 
         `since` of the answer is the time of the oldest one counted, or the given one if there was none.
         """

@@ -11,8 +11,8 @@ from itertools import islice
 import msgspec
 
 from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_state, encode_state
-from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored
+from catchment.ledger.quota import use_of
 from catchment.signature import ApiKey
 from catchment.store.base import TAKEN, Account, Note, Share, StoreFailed
 
@@ -76,14 +76,12 @@ class MemoryStore:
             first = max(first, below)
             return own[first : min(last, first + limit)]
 
-    def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
+    def count_uses(self, account: AccountId, uses: Collection[str], since: int) -> QuotaUse:
         with self._lock:
             times = [
                 stored.record.timestamp
                 for stored in self._of_account.get(account, [])
-                if stored.record.timestamp >= since
-                and isinstance(stored.record.command, AutoCollection)
-                and stored.record.command.trigger in triggers
+                if stored.record.timestamp >= since and use_of(stored.record.command) in uses
             ]
             return QuotaUse(min(times, default=since), len(times))
 

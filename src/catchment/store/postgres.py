@@ -20,8 +20,8 @@ from typing import Any, Final
 from catchment import errors
 from catchment.errors import Refused
 from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_state, encode_state
-from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
+from catchment.ledger.quota import use_of
 from catchment.signature import ApiKey
 from catchment.store import connections
 from catchment.store.base import TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
@@ -166,8 +166,8 @@ class PostgresStore:
         ((number,),) = await self._link.fetch("first_at", account, _time(time))
         return int(number)
 
-    def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
-        return self._link.run(_count_uses, self._link, account, triggers, since)
+    def count_uses(self, account: AccountId, uses: Collection[str], since: int) -> QuotaUse:
+        return self._link.run(_count_uses, self._link, account, uses, since)
 
     # Accounts, keys, assets ----------------------------------------------------------------------------------------
 
@@ -372,8 +372,8 @@ class PostgresWriter:
             raise
         await _end(self._link, transaction)
 
-    async def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
-        return await _count_uses(self._link, account, triggers, since)
+    async def count_uses(self, account: AccountId, uses: Collection[str], since: int) -> QuotaUse:
+        return await _count_uses(self._link, account, uses, since)
 
     async def close(self) -> None:
         await self._link.close_all()
@@ -406,7 +406,7 @@ class _Transaction:
         for place, record in enumerate(records):
             account, number, timestamp = record.account, record.number, record.timestamp
             text = record.text.decode()
-            rows.append((account, number, timestamp, _trigger(record), batch, place, text, record.digest))
+            rows.append((account, number, timestamp, use_of(record.command), batch, place, text, record.digest))
         versions = [self._versions[account] for account in states]
         with failing():
             await self.connection.copy_records_to_table("journal", records=rows, columns=JOURNAL)
@@ -465,8 +465,8 @@ async def _landed(link: Connections, batch: bytes, unknown: StoreUnknown) -> boo
             await asyncio.sleep(connections.LOOK_AGAIN_AFTER_S)
 
 
-async def _count_uses(link: Connections, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
-    ((used, oldest),) = await link.fetch("count_uses", account, _time(since), sorted(triggers))
+async def _count_uses(link: Connections, account: AccountId, uses: Collection[str], since: int) -> QuotaUse:
+    ((used, oldest),) = await link.fetch("count_uses", account, _time(since), sorted(uses))
     return QuotaUse(since if oldest is None else oldest, used)
 
 
@@ -523,11 +523,6 @@ def _times(name: str, rows: int) -> str:
         return ", ".join(row)
 
     return re.sub(r"(\([$\d, ]+\)) /\* times \*/", repeated, SQL[name], count=1)
-
-
-def _trigger(record: Record) -> str:
-    command = record.command
-    return command.trigger if isinstance(command, AutoCollection) else ""
 
 
 def _in_sequence(rows: Sequence[Row], firsts: Mapping[bytes, int]) -> list[Stored]:

@@ -33,7 +33,8 @@ CREATE TABLE name_of_account (
 );
 -- version counts the transactions that locked the account. state is JSON:
 -- [portfolio_margin, number, timestamp, digest, {quota: [since, used]},
--- {asset: [um, cm, margin_free, margin_locked, borrowed, interest, outside, market, version, updated]}]
+-- {asset: [um, cm, margin_free, margin_locked, borrowed, interest, outside, market, version, updated]},
+-- [auto_repay, auto_collection, interest_day, {position: [amount, entry_price, leverage, updated]}] or null]
 -- A reference to account would be checked at every write, because the row was locked by the same transaction: a sixth
 -- of the time of a batch. Half of each page is left free, so that a row finds room for its next version beside it.
 CREATE TABLE holding (
@@ -41,7 +42,7 @@ CREATE TABLE holding (
     version bigint NOT NULL,
     state   text NOT NULL
 ) WITH (fillfactor = 50);
--- trigger is that of an auto-collection, and empty for every other command.
+-- trigger says what the command counts as for a quota: an auto-collection's trigger, another's own name, or nothing.
 CREATE TABLE journal (
     account   bytea NOT NULL,
     number    bigint NOT NULL,

@@ -21,7 +21,6 @@ import msgspec
 from catchment import errors
 from catchment.errors import Refused
 from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_state, encode_state
-from catchment.ledger.commands import Trigger
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import ApiKey
 from catchment.store.base import SCHEMA_VERSION, TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
@@ -179,12 +178,12 @@ class SqliteStore:
         return min((mark[1] for mark in marks if mark), default=head)
 
     @_failing()
-    def count_uses(self, account: AccountId, triggers: Collection[Trigger], since: int) -> QuotaUse:
+    def count_uses(self, account: AccountId, uses: Collection[str], since: int) -> QuotaUse:
         with self._reading() as (reader, heads):
             names = {
                 "from": heads.head(reader, account),
                 "since": since,
-                "triggers": json.dumps(sorted(triggers)),
+                "uses": json.dumps(sorted(uses)),
             }
             used, oldest = reader.execute(SQL["count_uses"], names).fetchone()
         return QuotaUse(since if oldest is None else oldest, used)

@@ -40,7 +40,8 @@ CREATE TABLE IF NOT EXISTS account (
     created          INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 -- state is JSON: [portfolio_margin, number, timestamp, digest, {quota: [since, used]},
--- {asset: [um, cm, margin_free, margin_locked, borrowed, interest, outside, market, version, updated]}]
+-- {asset: [um, cm, margin_free, margin_locked, borrowed, interest, outside, market, version, updated]},
+-- [auto_repay, auto_collection, interest_day, {position: [amount, entry_price, leverage, updated]}] or null]
 CREATE TABLE IF NOT EXISTS holding (
     account BLOB PRIMARY KEY REFERENCES account (id),
     head    INTEGER NOT NULL,
@@ -220,8 +221,11 @@ WITH RECURSIVE walk (timestamp, previous, body) AS (
     WHERE walk.timestamp >= :since
 )
 SELECT count(*), min(timestamp) FROM walk
-WHERE timestamp >= :since AND json_extract(body, '$.command.type') = 'AutoCollection'
-AND json_extract(body, '$.command.trigger') IN (SELECT value FROM json_each(:triggers));
+WHERE timestamp >= :since AND CASE json_extract(body, '$.command.type')
+    WHEN 'AutoCollection' THEN json_extract(body, '$.command.trigger')
+    WHEN 'BnbTransfer' THEN iif(json_extract(body, '$.command.pro'), 'BNB_TRANSFER_PRO', 'BNB_TRANSFER')
+    WHEN 'SetAutoRepay' THEN 'AUTO_REPAY'
+END IN (SELECT value FROM json_each(:uses));
 
 -- name: add_account
 INSERT OR IGNORE INTO account (id, name, portfolio_margin, created, checksum) VALUES (?, ?, ?, ?, ?);
