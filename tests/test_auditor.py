@@ -55,7 +55,7 @@ def any_command(rng: random.Random) -> Command:
         Deposit(asset, amount),
         Withdrawal(asset, amount),
         Adjustment(rng.choice([Wallet.UM, Wallet.CM]), asset, amount - 100, Reason.REALIZED_PNL),
-        AutoCollection(rng.choice(list(Trigger))),
+        AutoCollection(rng.choice([Trigger.API, Trigger.BUTTON, Trigger.OPERATOR])),
     ]
     return rng.choice(commands)
 
@@ -77,7 +77,7 @@ def verify(path: Path, *, here: bool) -> Verdict:
 
 DAMAGES = {
     "nothing": (set(), ""),
-    "a digest": ({2, 9}, "UPDATE journal SET digest = zeroblob(32) WHERE sequence % 100 = 7"),
+    "a digest": ({2, 9}, "UPDATE journal SET digest = zeroblob(32) WHERE sequence % 10 = 7"),
     "a text": ({2}, "UPDATE journal SET body = body || ' ' WHERE sequence % 9 = 0"),
     "an amount": ({2, 8, 11}, "UPDATE journal SET body = replace(body, '\"amount\":3', '\"amount\":4')"),
     "balances after": ({2, 5, 6, 8}, "UPDATE journal SET body = replace(body, ',\"margin_free\",', ',\"cm\",')"),
@@ -211,12 +211,12 @@ def test_busy_writers_are_no_finding(shared: str, here: bool, monkeypatch: pytes
     with closing(open_store(shared)) as store:
         fill(store)
         with Writing(open_store(shared), 7) as one, Writing(open_store(shared), 8) as other:
+            before = one.rounds + other.rounds
             for _ in range(4 if here else 2):
-                before = one.rounds + other.rounds
                 verdict = asyncio.run(asyncio.wait_for(auditor.verify(store, shared, RULES), PATIENCE_S))
                 assert verdict.findings == []
                 assert all(sum(places.values()) == 0 for places in verdict.totals.values())
-                assert one.rounds + other.rounds > before, "nothing was written meanwhile"
+            assert one.rounds + other.rounds > before, "nothing was written meanwhile"
 
 
 # What ends early -----------------------------------------------------------------------------------------------------

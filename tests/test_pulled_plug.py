@@ -175,7 +175,7 @@ def any_command(rng: random.Random, mark: str) -> Command:
         case 1:
             return Withdrawal(asset, amount)
         case 2:
-            return AutoCollection(rng.choice(list(Trigger)))
+            return AutoCollection(rng.choice([Trigger.API, Trigger.BUTTON, Trigger.OPERATOR]))
         case 3:
             return AssetCollection(asset, Trigger.API)
     wallet = rng.choice([Wallet.UM, Wallet.CM])

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 
 from catchment.asset import MAX_UNITS
 from catchment.ledger.balance import AccountId, AccountState, Balance
@@ -9,11 +10,20 @@ from catchment.ledger.commands import (
     Adjustment,
     AssetCollection,
     AutoCollection,
+    AutoExchange,
+    BnbTransfer,
+    Borrow,
     Command,
     Deposit,
     MarginAdjustment,
     MarginReason,
+    NegativeInterest,
+    Offer,
     Reason,
+    Repay,
+    RepayNegative,
+    Side,
+    Terms,
     Trigger,
     Withdrawal,
 )
@@ -108,7 +118,40 @@ def command_of(text: str) -> Command:
         case "collect", [asset, amount, wallet]:
             given = None if amount == "none" else units(amount)
             return AssetCollection(asset, Trigger.API, given, None if wallet == "none" else Wallet(wallet))
+    return account_command_of(text)
+
+
+def account_command_of(text: str) -> Command:
+    """`bnb 5 TO_UM`, `fill`, `loan USDT 5 9`, `repay USDT 5`, `charge 7 USDT:100:0.01`, `exchange U@1 50 B@10`."""
+    verb, *words = text.split()
+    match verb, words:
+        case "bnb", [amount, side]:
+            return BnbTransfer(units(amount), Side(side), Trigger.API)
+        case "fill", trigger:
+            return RepayNegative(Trigger(*trigger or ["API"]))
+        case "loan", [asset, amount, limit]:
+            return Borrow(asset, units(amount), units(limit))
+        case "repay", [asset, amount]:
+            return Repay(asset, units(amount))
+        case "charge", [day, *terms]:
+            return NegativeInterest(int(day), tuple(terms_of(word) for word in terms))
+        case "exchange", [debt, most, *offers]:
+            return AutoExchange(offer_of(debt), units(most), tuple(offer_of(word) for word in offers))
     raise AssertionError(text)
+
+
+def terms_of(word: str) -> Terms:
+    """`USDT:100:0.5`: a threshold in units, and a rate a day."""
+    asset, threshold, rate = word.split(":")
+    return Terms(asset, units(threshold), int(Decimal(rate) * 10**8))
+
+
+def offer_of(word: str) -> Offer:
+    """`BTC@60000`, `BTC@60000*0.95`, `JPY@0.5*1/0`: a price, a collateral rate (1), and a scale (0)."""
+    asset, _, rest = word.partition("@")
+    rest, _, scale = rest.partition("/")
+    price, _, rate = rest.partition("*")
+    return Offer(asset, int(Decimal(price) * 10**8), int(Decimal(rate or 1) * 10**8), int(scale or 0))
 
 
 def moves_of(record: Record) -> str:

@@ -15,11 +15,23 @@ from catchment.ledger.commands import (
     Adjustment,
     AssetCollection,
     AutoCollection,
+    AutoExchange,
+    BnbTransfer,
+    Borrow,
     Command,
     Deposit,
     MarginAdjustment,
     MarginReason,
+    NegativeInterest,
+    Offer,
     Reason,
+    Repay,
+    RepayNegative,
+    SetAutoCollection,
+    SetAutoRepay,
+    SetPosition,
+    Side,
+    Terms,
     Trigger,
     Withdrawal,
 )
@@ -34,6 +46,7 @@ ENROLLED = {ALICE: True, BOB: True, CAROL: False}
 
 ASSETS = st.sampled_from(["USDT", "BTC", "BNB"])
 AMOUNTS = st.integers(-20, 60) | st.sampled_from([MAX_UNITS, MAX_UNITS - 5, -MAX_UNITS])
+RATES = st.integers(1, 3 * 10**8)
 ODD_TEXT = st.text(max_size=8) | st.sampled_from(["", "\ud800", "\x00", "usdt", "A" * 10_000, "'; --", "{}"])
 ODD_AMOUNTS = st.integers() | st.sampled_from([2**63, -(2**63), 2**64, 2**4096, -(2**4096), 0])
 
@@ -47,7 +60,20 @@ def commands(assets: st.SearchStrategy[str], amounts: st.SearchStrategy[int]) ->
         st.builds(MarginAdjustment, assets, amounts, st.sampled_from(MarginReason)),
         st.builds(AutoCollection, triggers),
         st.builds(AssetCollection, assets, triggers, st.none() | amounts, st.none() | st.sampled_from(Wallet)),
+        st.builds(BnbTransfer, amounts, st.sampled_from(Side), triggers, st.booleans()),
+        st.builds(RepayNegative, triggers),
+        st.builds(SetAutoRepay, st.booleans(), triggers),
+        st.builds(SetAutoCollection, st.booleans(), triggers),
+        st.builds(Borrow, assets, amounts, amounts),
+        st.builds(Repay, assets, amounts),
+        st.builds(NegativeInterest, amounts, st.lists(st.builds(Terms, assets, amounts, RATES | amounts)).map(tuple)),
+        st.builds(AutoExchange, offers(assets, amounts), amounts, st.lists(offers(assets, amounts)).map(tuple)),
+        st.builds(SetPosition, st.sampled_from(Wallet), assets, amounts, amounts, amounts, st.just("BOTH") | assets),
     )
+
+
+def offers(assets: st.SearchStrategy[str], amounts: st.SearchStrategy[int]) -> st.SearchStrategy[Offer]:
+    return st.builds(Offer, assets, RATES | amounts, RATES | amounts, st.sampled_from([0, 8, 18]) | amounts)
 
 
 STEPS = st.lists(
@@ -87,7 +113,7 @@ def played(rules: Rules, steps: list[tuple[AccountId, Command, int]]) -> House:
 
 
 def brought(journal: list[Record]) -> Counter[str]:
-    """Deposits less withdrawals plus adjustments less interest, as the commands say it."""
+    """Deposits less withdrawals plus adjustments less interest, as the commands say it; exchanges as they moved."""
     total: Counter[str] = Counter()
     for record in journal:
         match record.command:
@@ -95,6 +121,9 @@ def brought(journal: list[Record]) -> Counter[str]:
                 total[asset] += amount
             case Withdrawal(asset, amount) | MarginAdjustment(asset, amount, MarginReason.INTEREST):
                 total[asset] -= amount
+            case NegativeInterest() | AutoExchange():
+                for entry in (entry for move in record.transfers for entry in move.entries):
+                    total[entry.asset] -= entry.amount * (entry.place is Place.MARKET)
     return total
 
 

@@ -235,12 +235,14 @@ def _set_auto_collection(state: AccountState, command: SetAutoCollection, now: i
 
 
 def _borrow(state: AccountState, command: Borrow, now: int, rules: Rules) -> Plan | Rejection:
-    """Refuses an amount of zero or less (-4055), and one that would bring what is owed over the limit (51006)."""
+    """Refuses zero or less (-4055), and what would bring all that is owed over the limit (-51006)."""
     if command.amount <= 0:
         return errors.AMOUNT_MUST_BE_POSITIVE()
     balance = balance_of(state, command.asset)
     if command.amount - balance.borrowed - balance.interest > command.limit:
         return errors.EXCEED_MAX_BORROWABLE()
+    if command.limit > MAX_UNITS:
+        return errors.INVALID_PARAMETER("limit")
     return [Move(command.asset, command.amount, Place.BORROWED, Place.MARGIN_FREE)]
 
 

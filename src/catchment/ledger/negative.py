@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from catchment import errors
+from catchment.asset import MAX_SCALE, MAX_UNITS
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountState, Balance, balance_of, standing_of
 from catchment.ledger.commands import AutoExchange, NegativeInterest, Offer, RepayNegative, Trigger
@@ -48,15 +49,20 @@ def repaying(state: AccountState, command: RepayNegative) -> list[Move] | Reject
 def interest(state: AccountState, command: NegativeInterest) -> tuple[list[Move], tuple[Found, ...]] | Rejection:
     """abs(min(total + threshold, 0)) x rate, rounded up, out of the wallet that is more negative.
 
-    Refuses (NOTHING_TO_DO) a day that was charged already, and one with nothing to charge. What is found is the
-    principal of each asset.
+    Refuses (NOTHING_TO_DO) a day that was charged already, and one with nothing to charge; terms out of range (-1130).
+    What is found is the principal of each asset.
     """
     if command.day <= standing_of(state).interest_day:
         return errors.NOTHING_TO_DO()
+    terms_of = {terms.asset: terms for terms in command.terms}
+    if not all(0 <= bound <= MAX_UNITS for terms in command.terms for bound in (terms.threshold, terms.rate)):
+        return errors.INVALID_PARAMETER("terms")
+    if command.day > MAX_UNITS or len(terms_of) != len(command.terms):
+        return errors.INVALID_PARAMETER("terms")
     moves, found = [], []
     for terms in command.terms:
         balance = balance_of(state, terms.asset)
-        principal = owed(balance) - max(terms.threshold, 0)
+        principal = owed(balance) - terms.threshold
         fee = -(-principal * terms.rate // ONE)
         if principal > 0 and fee > 0:
             moves.append(Move(terms.asset, fee, Place.UM if balance.um <= balance.cm else Place.CM, Place.MARKET))
@@ -68,19 +74,24 @@ def exchange(state: AccountState, command: AutoExchange) -> tuple[list[Move], tu
     """Sell what is free, the highest collateral rate first, for as much of the asset as is needed.
 
     Of the asset itself, what is free is simply moved. What is sold is rounded up, what is bought down. Refuses
-    (NOTHING_TO_DO) a debt within the bound. What is found is the debt before.
+    (NOTHING_TO_DO) a debt within the bound; offers out of range (-1130). What is found is the debt before.
     """
+    assets = {offer.asset for offer in command.offers}
+    if not all(map(_sellable, (command.debt, *command.offers))) or len(assets) != len(command.offers):
+        return errors.INVALID_PARAMETER("offers")
+    if not 0 <= command.most <= MAX_UNITS:
+        return errors.INVALID_PARAMETER("most")
     balance = balance_of(state, command.debt.asset)
     before = owed(balance)
-    if before <= command.most or not _sellable(command.debt):
+    if before <= command.most:
         return errors.NOTHING_TO_DO()
     part, whole = BROUGHT_DOWN_TO
-    need = before - max(command.most, 0) * part // whole
+    need = before - command.most * part // whole
     own = min(need, balance.margin_free)
     bought, moves = 0, []
     for offer in sorted(command.offers, key=lambda each: (-each.rate, each.asset)):
         free = balance_of(state, offer.asset).margin_free
-        if offer.asset == command.debt.asset or free <= 0 or not _sellable(offer):
+        if offer.asset == command.debt.asset or free <= 0:
             continue
         sold, got = _sale(offer, command.debt, free, need - own - bought)
         if sold > 0 and got > 0:
@@ -91,7 +102,7 @@ def exchange(state: AccountState, command: AutoExchange) -> tuple[list[Move], tu
 
 
 def _sellable(offer: Offer) -> bool:
-    return offer.price > 0 and 0 <= offer.scale <= 18
+    return 0 < offer.price <= MAX_UNITS and 0 <= offer.rate <= MAX_UNITS and 0 <= offer.scale <= MAX_SCALE
 
 
 def _sale(offer: Offer, debt: Offer, free: int, need: int) -> tuple[int, int]:
