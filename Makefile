@@ -16,7 +16,7 @@ CODE := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format pulled-plug simulate bench docs lock wheel clean
+.PHONY: help demo test lint types format pulled-plug simulate bench docs assets locale lock wheel clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,13 @@ docs: .venv/run.stamp ## Write docs/coverage.md anew from the table of endpoints
 	@mkdir -p docs
 	$(PY) -m catchment endpoints --markdown > docs/coverage.md.new || { rm -f docs/coverage.md.new; exit 1; }
 	mv docs/coverage.md.new docs/coverage.md
+
+assets: ## Build the dashboard's script and style anew; needs node
+	npm ci --prefix tools/assets --ignore-scripts
+	npm run build --prefix tools/assets
+
+locale: .venv/test.stamp ## Write the dashboard's catalogues anew
+	$(PY) tools/catalogues.py
 
 # Each lock is held to the pins of the ones before it, because all three are installed side by side.
 COMPILE := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

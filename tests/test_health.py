@@ -17,6 +17,7 @@ import pytest
 from catchment import health
 from catchment.batcher import ProcessBatcher
 from catchment.config import Settings
+from catchment.dashboard.door import Dashboard
 from catchment.health import Faces, Health
 from catchment.papi.rest import Rest
 from catchment.store.base import StoreFailed
@@ -32,7 +33,7 @@ class Faced:
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
         self.rest = Rest(venue)
-        self.faces = Faces(self.rest, Health(venue))
+        self.faces = Faces(self.rest, Health(venue), Dashboard(venue, self.rest.weights))
 
     async def get(self, path: str, method: str = "GET") -> tuple[int, Any, dict[bytes, bytes]]:
         sent: list[Any] = []

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from catchment.clock import Clock
 from catchment.config import Settings
+from catchment.dashboard.door import Dashboard
 from catchment.health import Faces, Health
 from catchment.papi.rest import Rest
 from catchment.server import Address, Server, address_of, configuration, listen
@@ -42,7 +43,9 @@ async def serve(
         try:
             rest = Rest(venue)
             async with shared(settings.weights, rest.weights, venue.clock):
-                await _serve(Server(configuration(Faces(rest, Health(venue)))), listener, venue, settings, opened)
+                pages = Dashboard(venue, rest.weights)
+                server = Server(configuration(Faces(rest, Health(venue), pages)), pages.end)
+                await _serve(server, listener, venue, settings, opened)
         finally:
             await venue.close()
 
@@ -50,14 +53,14 @@ async def serve(
 async def _serve(server: Server, listener: socket.socket, venue: Venue, settings: Settings, opened: Opened) -> None:
     serving = asyncio.create_task(server.serve([listener]))
     calm_collector()
-    with stopped_by_signal(lambda: setattr(server, "should_exit", True)):
+    with stopped_by_signal(server.stop):
         try:
             while not server.started and not serving.done():
                 await asyncio.sleep(0.001)
             await opened(venue, address_of(settings, listener))
             await serving
         finally:
-            server.should_exit = True
+            server.stop()
             await serving
 
 

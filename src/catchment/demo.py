@@ -25,6 +25,7 @@ from catchment.asset import Asset
 from catchment.cli import screen, wording
 from catchment.cli.screen import Column
 from catchment.config import Settings
+from catchment.dashboard.people import People, link_path
 from catchment.errors import Refused, Rejection
 from catchment.ledger.balance import AccountState, balance_of
 from catchment.ledger.commands import AutoCollection, Trigger
@@ -64,13 +65,17 @@ def run(settings: Settings, as_json: bool) -> None:
 
     async def opened(venue: Venue, address: Address) -> None:
         staged = await _stage(venue)
+        link = address.url + link_path(await People(venue).make_link(staged.account.id.hex()))
         answer = await asyncio.to_thread(collect, address.url, staged.key.key.api_key, staged.key.secret)
         after = await venue.state(staged.account.id)
         assert after is not None  # it was there before
         if as_json:
-            click.echo(json.dumps(_document(venue, address, staged, after, answer), indent=2))
+            click.echo(json.dumps(_document(venue, address, staged, after, answer) | {"dashboard": link}, indent=2))
         else:
             _show(venue, address, staged, after, answer)
+            screen.line("# Dashboard: signed in at once, by a link that works for one time and ten minutes")
+            screen.line(f"{link}\n")
+            screen.line("Serving. Ctrl-C ends it.")
 
     app.run(app.serve(settings, opened=opened, next_free_port=True))
 
@@ -171,7 +176,6 @@ def _show(venue: Venue, address: Address, staged: Staged, after: AccountState, a
     screen.line("Try it: each line works as it stands while this runs.\n")
     for client, line in lines(address.url, staged.key.key, staged.key.secret).items():
         screen.line(f"# {HEADS[client]}\n{line}\n")
-    screen.line("Serving. Ctrl-C ends it.")
 
 
 WALLETS: Final = (

@@ -220,4 +220,16 @@ NOTHING_TO_DO = Refusal(
     "NOTHING_TO_DO", -90012, "There is nothing to do.", 400, "choice: only the venue's own schedule is told so"
 )
 
+# Then the door of the dashboard.
+SIGN_IN_FAILED = Refusal("SIGN_IN_FAILED", -90020, "The name or the password is wrong.", 401, "choice")
+SIGN_IN_LOCKED = Refusal("SIGN_IN_LOCKED", -90021, "Too many attempts; wait %s minutes.", 429, "choice")
+BAD_PASSWORD = Refusal("BAD_PASSWORD", -90022, "A password has %s to %s characters.", 400, "choice")
+NO_SUCH_PERSON = Refusal("NO_SUCH_PERSON", -90023, "There is no person '%s'.", 400, "choice")
+LINK_SPENT = Refusal("LINK_SPENT", -90024, "This link was used before, or is too old.", 410, "choice")
+FOREIGN_FORM = Refusal("FOREIGN_FORM", -90025, "This form is too old, or not from a page of this venue.", 403, "choice")
+NO_SUCH_PAGE = Refusal("NO_SUCH_PAGE", -90026, "There is no such page.", 404, "choice")
+TOO_MANY_LIVE = Refusal(
+    "TOO_MANY_LIVE", -90027, "Too many pages are open; this one does not update itself.", 503, "choice"
+)
+
 REFUSALS: tuple[Refusal, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Refusal))

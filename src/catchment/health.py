@@ -15,6 +15,7 @@ import msgspec
 from catchment.errors import BAD_ACCOUNT, Rejection
 from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import AutoCollection, Trigger
+from catchment.papi.rest import Rest
 from catchment.venue import ID_BYTES, Venue
 
 Scope = MutableMapping[str, Any]
@@ -23,6 +24,7 @@ Application = Callable[[Scope, Any, Send], Awaitable[None]]
 
 LIVES: Final = "/healthz"
 READY: Final = "/readyz"
+PAGES: Final = "/dashboard/"
 ANSWERED_WITHIN_S: Final = 2
 """A store or a writer that takes longer is not ready, in seconds."""
 NOBODY: Final = AccountId(bytes(ID_BYTES))
@@ -30,15 +32,20 @@ NOBODY: Final = AccountId(bytes(ID_BYTES))
 
 
 class Faces:
-    """The REST face, with the two paths beside it. One look-up a request."""
+    """The REST face, with the two paths beside it, and the pages under `/dashboard`. One look-up a request."""
 
-    def __init__(self, rest: Application, health: Health) -> None:
+    def __init__(self, rest: Rest, health: Health, pages: Application) -> None:
         self._rest = rest
-        self._beside = {LIVES: health.lives, READY: health.ready}
+        self._pages = pages
+        self._known: dict[str, Application] = dict.fromkeys(rest.paths, rest)
+        self._known |= {LIVES: health.lives, READY: health.ready, "/": pages}
 
     def __call__(self, scope: Scope, receive: Any, send: Send) -> Awaitable[None]:
-        face = self._beside.get(scope["path"])
-        return self._rest(scope, receive, send) if face is None else face(send)
+        face = self._known.get(scope["path"])
+        if face is None:
+            path = scope["path"]
+            face = self._pages if path.startswith(PAGES) or path == PAGES[:-1] else self._rest
+        return face(scope, receive, send)
 
 
 class Health:
@@ -48,11 +55,11 @@ class Health:
         self._venue = venue
         self._look: asyncio.Task[str | None] | None = None
 
-    async def lives(self, send: Send) -> None:
+    async def lives(self, _scope: Scope, _receive: Any, send: Send) -> None:
         """200 with the id of the process."""
         await _answer(send, 200, {"pid": os.getpid()})
 
-    async def ready(self, send: Send) -> None:
+    async def ready(self, _scope: Scope, _receive: Any, send: Send) -> None:
         """200, or 503 with the reason. Who asks meanwhile shares one look, so asking often costs nothing."""
         if self._look is None or self._look.done():
             self._look = asyncio.create_task(self._reason())

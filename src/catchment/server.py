@@ -39,7 +39,16 @@ class Address(NamedTuple):
 
 
 class Server(uvicorn.Server):
-    """Leaves signals to `serve`: the venue closes after the server, and a clean end is not an interrupt."""
+    """Leaves signals to `serve`: the venue closes after the server, and a clean end is not an interrupt. `ending` is
+    called when it is told to stop: what would go on answering for ever ends then."""
+
+    def __init__(self, configuration: uvicorn.Config, ending: Callable[[], None]) -> None:
+        super().__init__(configuration)
+        self._ending = ending
+
+    def stop(self) -> None:
+        self._ending()
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -186,8 +195,12 @@ def bind(host: str, port: int, *, beside_others: bool = False) -> socket.socket:
 
 
 def address_of(settings: Settings, listener: socket.socket) -> Address:
-    """As a client on this machine would write it: a wildcard address is reached over loopback."""
-    host, port = settings.host, int(listener.getsockname()[1])
+    """Where a socket listens, as a client on this machine would write it."""
+    return address_to(settings.host, int(listener.getsockname()[1]))
+
+
+def address_to(host: str, port: int) -> Address:
+    """A wildcard address is reached over loopback."""
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
         if address.is_unspecified:

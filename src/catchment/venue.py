@@ -97,6 +97,8 @@ class Preview(msgspec.Struct, frozen=True):
     stays: list[collection.Stay]
     quotas: dict[str, tuple[int, int]]
     """By quota: uses left before this collection, and the limit."""
+    state: AccountState | None = None
+    """What all of it was read from."""
 
 
 class NewKey(msgspec.Struct, frozen=True):
@@ -188,7 +190,7 @@ class Venue:
             left[rule.name] = (max(0, rule.limit - use.used), rule.limit)
         answer = decide(account, state, command, now, self.rules)
         moved = answer.transfers if isinstance(answer, Record) else ()
-        return Preview(answer, collection.stays(state, moved, self.rules.cm_bnb), left)
+        return Preview(answer, collection.stays(state, moved, self.rules.cm_bnb), left, state)
 
     def submit_all(self, asked: Sequence[Asked]) -> asyncio.Future[list[Answer]]:
         """Many commands at once, in the writer's batches; answers in the order asked. Bounded by the queue."""

@@ -14,6 +14,7 @@ from catchment.cli.contract import endpoints
 from catchment.cli.desk import Verbs
 from catchment.cli.funds import adjust, balance, deposit, withdraw
 from catchment.cli.journal import export, history, verify
+from catchment.cli.people import link, person
 from catchment.cli.serving import demo, serve
 from catchment.cli.store import store
 
@@ -50,6 +51,8 @@ for verb in (
     demo,
     account,
     key,
+    person,
+    link,
     deposit,
     withdraw,
     adjust,

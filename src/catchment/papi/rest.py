@@ -45,6 +45,7 @@ class Rest:
         self._gate = Gate(venue)
         self.weights = self._gate.weights
         self._routes = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
+        self.paths = frozenset(endpoint.path for endpoint in ENDPOINTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self._routes.get((scope["method"], scope["path"]))

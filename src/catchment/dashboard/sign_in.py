@@ -1,0 +1,75 @@
+"""The pages at the door: sign in, by password or by link; sign out; language and look."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.responses import Response
+
+from catchment.dashboard.visit import LANGUAGE, LOOK, ROOT, Page, Visit
+from catchment.dashboard.words import LANGUAGES, LOOKS
+from catchment.errors import Rejection
+
+
+async def home(visit: Visit) -> Response | Rejection:
+    """To what this person looks at first."""
+    assert visit.session is not None  # the page is not open
+    return visit.go(
+        f"{ROOT}/accounts" if visit.session.operator else f"{ROOT}/accounts/{visit.session.account}/wallets"
+    )
+
+
+async def show(visit: Visit) -> Response | Rejection:
+    """The form."""
+    return visit.go(f"{ROOT}/") if visit.session else visit.render("sign_in.html", name="", sentence="")
+
+
+async def sign_in(visit: Visit) -> Response | Rejection:
+    """Name and password; a refusal stands over the form."""
+    name = visit.form.get("name", "")
+    token = await visit.people.sign_in(name, visit.form.get("password", ""), visit.address)
+    if isinstance(token, Rejection):
+        response: Response = visit.render("sign_in.html", token.status, name=name, sentence=visit.words.refusal(token))
+        if token.retry_after is not None:
+            response.headers["retry-after"] = str(token.retry_after)
+        return response
+    return await _enter(visit, token)
+
+
+async def by_link(visit: Visit) -> Response | Rejection:
+    """The link that a terminal printed, once."""
+    token = await visit.people.use_link(visit.request.path_params["secret"])
+    return token if isinstance(token, Rejection) else await _enter(visit, token)
+
+
+async def sign_out(visit: Visit) -> Response | Rejection:
+    """End the session."""
+    await visit.people.sign_out(visit.token)
+    return visit.forget(visit.go(f"{ROOT}/sign-in"), visit.cookie)
+
+
+async def prefer(visit: Visit) -> Response | Rejection:
+    """Another language or look, kept in a cookie; back to the page it was asked on."""
+    there = visit.form.get("there", "")
+    response = visit.go(there if there.startswith(f"{ROOT}/") and there.isprintable() else f"{ROOT}/")
+    if visit.form.get("language") in LANGUAGES:
+        visit.remember(response, LANGUAGE, visit.form["language"])
+    if visit.form.get("look") in LOOKS:
+        visit.remember(response, LOOK, visit.form["look"])
+    return response
+
+
+async def _enter(visit: Visit, token: str) -> Response:
+    if visit.token:  # another session of this browser
+        await visit.people.sign_out(visit.token)
+    return visit.remember(visit.go(f"{ROOT}/"), visit.cookie, token, session=True)
+
+
+PAGES: Final = (
+    Page("/", home),
+    Page("/sign-in", show, open=True),
+    Page("/sign-in", sign_in, "POST", open=True),
+    Page("/link/{secret}", by_link, open=True),
+    Page("/sign-out", sign_out, "POST"),
+    Page("/prefer", prefer, "POST", open=True),
+)
