@@ -41,6 +41,7 @@ FLOORS = {
     "dashboard": 6,
     "admin": 6,
     "scenario": 6,
+    "records": 6,
     "health": 6,
     "app": 7,
     "server": 7,

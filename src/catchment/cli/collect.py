@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from catchment import records
 from catchment.cli import screen, wording
 from catchment.cli.desk import Desk, Exit, account_of, asset_of, exit_of, taken, with_desk
 from catchment.cli.screen import Column
@@ -92,7 +93,7 @@ def _collect_one(
             return _dry_run(venue, found.name, before, by_api)
         stored = taken(await venue.submit(found.id, command(venue, "OPERATOR")))
         after = await venue.preview(found.id, command(venue, "OPERATOR"))
-        return _collected(venue, found.name, stored.record, after, wording.record_document(stored, venue.assets))
+        return _collected(venue, found.name, stored.record, after, records.record_document(stored, venue.assets))
 
     document, words = desk.run(work)
     desk.answer(document, words)
@@ -217,7 +218,7 @@ class Tally:
 
 
 def _collect_all(desk: Desk) -> None:
-    async def work(venue: Venue) -> tuple[Tally, wording.Assets]:
+    async def work(venue: Venue) -> tuple[Tally, records.Assets]:
         total = await _count(venue) if screen.errors_on_terminal() else None
         tally = Tally()
         with screen.progress("collecting", total) as progress:
@@ -274,7 +275,7 @@ async def _enrolled(venue: Venue, tally: Tally, at_once: int) -> AsyncIterator[l
             yield ids[start : start + at_once]
 
 
-def _print_tally(tally: Tally, assets: wording.Assets) -> None:
+def _print_tally(tally: Tally, assets: records.Assets) -> None:
     rows = [
         (
             "accounts",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from catchment import records
 from catchment.cli import screen, wording
 from catchment.cli.desk import Desk, account_of, asset_of, taken, with_desk
 from catchment.cli.screen import Column
@@ -89,7 +90,7 @@ def _book(desk: Desk, account: str, asset: str, amount: str, command: Callable[[
         return found, taken(await venue.submit(found.id, command(known.name, units))), known
 
     found, stored, known = desk.run(work)
-    document = wording.record_document(stored, {known.name: known})
+    document = records.record_document(stored, {known.name: known})
     desk.answer(document, lambda: screen.line(_sentence(found, stored, known)))
 
 

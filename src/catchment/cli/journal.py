@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+from catchment import records
 from catchment.cli import screen, wording
 from catchment.cli.desk import Desk, Exit, account_of, asset_of, with_desk
 from catchment.cli.funds import balance_table
 from catchment.cli.screen import Column
+from catchment.records import Assets
 
 if TYPE_CHECKING:
     from catchment.auditor import Verdict
-    from catchment.cli.wording import Assets
     from catchment.ledger.audit import Finding
     from catchment.ledger.journal import Stored
-    from catchment.store.base import Account
     from catchment.venue import Venue
 
-PAGE: Final = 500
-"""Records read at a time: what bounds the memory of an export."""
 FINDINGS_TOLD: Final = 50
 
 PLACES: Final = {"um": "UM", "cm": "CM", "margin_free": "free", "margin_locked": "locked"}
@@ -44,22 +42,6 @@ HISTORY: Final = (
     Column("From"),
     Column("To"),
 )
-CSV_HEADS: Final = (
-    "sequence",
-    "account",
-    "number",
-    "timestamp",
-    "kind",
-    "cause",
-    "asset",
-    "place",
-    "amount",
-    "balance_after",
-    "version",
-    "digest",
-)
-
-
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
@@ -88,9 +70,9 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 @click.option("--asset", metavar="ASSET", help="Only records that move this asset.")
 @click.option(
     "--kind",
-    type=click.Choice(wording.KINDS, case_sensitive=False),
+    type=click.Choice(records.KINDS, case_sensitive=False),
     metavar="KIND",
-    help=f"Only records of this kind: {', '.join(wording.KINDS)}.",
+    help=f"Only records of this kind: {', '.join(records.KINDS)}.",
 )
 @with_desk
 def history(
@@ -102,45 +84,28 @@ def history(
         found = await account_of(venue, account)
         if asset is not None:
             asset_of(venue, asset)
-        records: list[Stored] = []
-        async for stored in _newest_first(venue, found.id, since, until):
-            if _is_asked_for(stored, asset, kind):
-                records.append(stored)
-            if len(records) == limit:
+        last = until if until is not None else records.FOREVER
+        wanted = records.Wanted(since or 0, last, asset or "", kind=kind or "")
+        listed: list[Stored] = []
+        async for stored in records.newest_first(venue, found.id, wanted):
+            listed.append(stored)
+            if len(listed) == limit:
                 break
-        return records, venue.assets
+        return listed, venue.assets
 
-    records, assets = desk.run(work)
-    rows = [row for stored in records for row in _history_rows(stored, assets)]
+    listed, assets = desk.run(work)
+    rows = [row for stored in listed for row in _history_rows(stored, assets)]
     desk.answer(
-        [wording.record_document(stored, assets) for stored in records],
+        [records.record_document(stored, assets) for stored in listed],
         lambda: screen.table(HISTORY, rows) if rows else screen.line("no records"),
     )
-
-
-async def _newest_first(venue: Venue, account: Any, since: int | None, until: int | None) -> AsyncIterator[Stored]:
-    from catchment.venue import FOREVER
-
-    below: int | None = None
-    last = until if until is not None else FOREVER
-    while page := await venue.history(account, since=since or 0, until=last, below=below, limit=PAGE):
-        for stored in page:
-            yield stored
-        below = page[-1].record.number
-
-
-def _is_asked_for(stored: Stored, asset: str | None, kind: str | None) -> bool:
-    record = stored.record
-    if kind is not None and wording.kind_of(record.command) != kind:
-        return False
-    return asset is None or any(transfer.asset == asset for transfer in record.transfers)
 
 
 def _history_rows(stored: Stored, assets: Assets) -> Iterator[list[str]]:
     """One row for each transfer, or one for a record that moved nothing."""
     record = stored.record
-    head = [str(record.number), wording.moment(record.timestamp), wording.kind_of(record.command)]
-    head.append(wording.cause_of(record.command))
+    head = [str(record.number), wording.moment(record.timestamp), records.kind_of(record.command)]
+    head.append(records.cause_of(record.command))
     for transfer in record.transfers:
         amount = assets[transfer.asset].fixed(transfer.amount)
         yield [
@@ -172,9 +137,9 @@ def export(desk: Desk, account: str | None, form: str, output: Path | None) -> N
 
     async def work(venue: Venue) -> int:
         found = await account_of(venue, account) if account is not None else None
-        records = _oldest_first(venue, found)
+        exported = _all(venue) if found is None else records.oldest_first(venue, found.id)
         with _written_whole(output) as file, screen.progress("exporting", None) as progress:
-            return await _write(records, venue.assets, form, file, progress if output is not None else _ignore)
+            return await _write(exported, venue.assets, form, file, progress if output is not None else _ignore)
 
     count = desk.run(work)
     if output is not None:
@@ -186,53 +151,32 @@ def _ignore(done: int) -> None:
     pass
 
 
-async def _oldest_first(venue: Venue, account: Account | None) -> AsyncIterator[Stored]:
-    if account is None:
-        after = 0
-        while page := await venue.tail(after, PAGE):
-            for stored in page:
-                yield stored
-            after = page[-1].sequence
-        return
-    number = 0
-    while page := await venue.history(account.id, below=number, limit=PAGE, newest_first=False):
+async def _all(venue: Venue) -> AsyncIterator[Stored]:
+    after = 0
+    while page := await venue.tail(after, records.PAGE):
         for stored in page:
             yield stored
-        number = page[-1].record.number
+        after = page[-1].sequence
 
 
 async def _write(
-    records: AsyncIterator[Stored], assets: Assets, form: str, file: TextIO, progress: Callable[[int], None]
+    exported: AsyncIterator[Stored], assets: Assets, form: str, file: TextIO, progress: Callable[[int], None]
 ) -> int:
     import csv
 
     table = csv.writer(file, lineterminator="\n")
     if form == "csv":
-        table.writerow(CSV_HEADS)
+        table.writerow(records.ENTRY_HEADS)
     count = 0
-    async for stored in records:
+    async for stored in exported:
         if form == "csv":
-            table.writerows(_entry_rows(stored, assets))
+            table.writerows(records.entry_rows(stored, assets))
         else:
-            file.write(json.dumps(wording.record_document(stored, assets), ensure_ascii=False) + "\n")
+            file.write(json.dumps(records.record_document(stored, assets), ensure_ascii=False) + "\n")
         count += 1
-        if count % PAGE == 0:
+        if count % records.PAGE == 0:
             progress(count)
     return count
-
-
-def _entry_rows(stored: Stored, assets: Assets) -> Iterator[list[object]]:
-    record = stored.record
-    head = [stored.sequence, record.account.hex(), record.number, record.timestamp]
-    head += [wording.kind_of(record.command), wording.cause_of(record.command)]
-    digest = record.digest.hex()
-    for transfer in record.transfers:
-        asset = assets[transfer.asset]
-        for entry in transfer.entries:
-            amounts = [asset.fixed(entry.amount), asset.fixed(entry.balance_after)]
-            yield [*head, entry.asset, entry.place, *amounts, entry.version, digest]
-    if not record.transfers:
-        yield [*head, "", "", "", "", "", digest]
 
 
 @contextmanager

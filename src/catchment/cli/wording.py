@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from catchment.cli.screen import Column
+from catchment.records import Assets, Document
 
 if TYPE_CHECKING:
     from catchment.asset import Asset
     from catchment.ledger.balance import Balance
     from catchment.ledger.collection import Stay
-    from catchment.ledger.commands import Command
-    from catchment.ledger.journal import Record, Stored
-    from catchment.ledger.transfer import Transfer
+    from catchment.ledger.journal import Record
     from catchment.signature import ApiKey
     from catchment.store.base import Account
-
-Assets = Mapping[str, "Asset"]
-Document = dict[str, Any]
-
-KINDS: Final = (
-    "deposit",
-    "withdrawal",
-    "adjustment",
-    "margin-adjustment",
-    "auto-collection",
-    "asset-collection",
-    "bnb-transfer",
-    "repay-negative",
-    "set-auto-repay",
-    "set-auto-collection",
-    "borrow",
-    "repay",
-    "negative-interest",
-    "auto-exchange",
-    "set-position",
-)
-"""The kinds of record, as the command line names them."""
 
 PLACES: Final = {
     "um": "UM",
@@ -72,16 +47,6 @@ def moment(milliseconds: int) -> str:
     if not milliseconds:
         return ""
     return datetime.fromtimestamp(milliseconds // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def kind_of(command: Command) -> str:
-    """`auto-collection` for an `AutoCollection`, and so on."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(command).__name__).lower()
-
-
-def cause_of(command: Command) -> str:
-    """Who or what set a command off: its trigger or its reason; empty if it has neither."""
-    return str(getattr(command, "trigger", getattr(command, "reason", "")))
 
 
 def yes(flag: bool) -> str:
@@ -119,40 +84,6 @@ def balance_document(asset: Asset, balance: Balance) -> Document:
         "margin_locked": asset.text(balance.margin_locked),
         "borrowed": asset.text(-balance.borrowed),
         "interest": asset.text(-balance.interest),
-    }
-
-
-def record_document(stored: Stored, assets: Assets) -> Document:
-    """A record with every amount as exact text; `timestamp` in milliseconds."""
-    import msgspec
-
-    record = stored.record
-    command = msgspec.to_builtins(record.command)
-    if isinstance(command.get("amount"), int):
-        command["amount"] = assets[command["asset"]].text(command["amount"])
-    return {
-        "sequence": stored.sequence,
-        "account": record.account.hex(),
-        "number": record.number,
-        "timestamp": record.timestamp,
-        "kind": kind_of(record.command),
-        "cause": cause_of(record.command),
-        "command": command,
-        "transfers": [transfer_document(transfer, assets) for transfer in record.transfers],
-        "digest": record.digest.hex(),
-    }
-
-
-def transfer_document(transfer: Transfer, assets: Assets) -> Document:
-    asset = assets[transfer.asset]
-    return {
-        "asset": asset.name,
-        "amount": asset.text(transfer.amount),
-        "source": str(transfer.source),
-        "target": str(transfer.target),
-        "source_after": asset.text(transfer.source_after),
-        "target_after": asset.text(transfer.target_after),
-        "version": transfer.version,
     }
 
 

@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from catchment.asset import Asset
 from catchment.errors import Rejection
-from catchment.ledger.commands import Command
 from catchment.wallet import Place
 
 LANGUAGES: Final = {"en": "English", "zh": "简体中文"}
@@ -111,11 +110,6 @@ class Words:
         sentence = self.say(rejection.refusal.sentence)
         details = tuple(self.of(detail, WINDOWS) for detail in rejection.details)
         return sentence % details if details else sentence
-
-
-def kind_of(command: Command) -> str:
-    """`auto-collection` for an `AutoCollection`, and so on."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(command).__name__).lower()
 
 
 def figure(units: int, asset: Asset) -> Markup:
