@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from catchment.asset import Asset
 from catchment.errors import Rejection
+from catchment.records import cause_of, kind_of
 from catchment.wallet import Place
 
 LANGUAGES: Final = {"en": "English", "zh": "简体中文"}
@@ -64,6 +65,32 @@ ICONS: Final = {
     "dark": "M6.2 1.2a7 7 0 1 0 8.6 8.6A5.8 5.8 0 0 1 6.2 1.2Z",
 }
 """The drawing on the button of each look."""
+KINDS: Final = {
+    "deposit": _("Deposit"),
+    "withdrawal": _("Withdrawal"),
+    "adjustment": _("Adjustment"),
+    "margin-adjustment": _("Margin adjustment"),
+    "auto-collection": _("Auto-collection"),
+    "asset-collection": _("Collection of one asset"),
+    "bnb-transfer": _("BNB transfer"),
+    "repay-negative": _("Repayment of negative balances"),
+    "set-auto-repay": _("Auto repay switched"),
+    "set-auto-collection": _("Auto-aggregate switched"),
+    "borrow": _("Loan"),
+    "repay": _("Loan paid back"),
+    "negative-interest": _("Interest on negative balances"),
+    "auto-exchange": _("Auto-exchange"),
+    "set-position": _("Position set"),
+}
+CAUSES: Final = TRIGGERS | {
+    "REALIZED_PNL": _("realised profit or loss"),
+    "FUNDING_FEE": _("funding fee"),
+    "COMMISSION": _("commission"),
+    "LOCK": _("lock"),
+    "BORROW": _("loan"),
+    "INTEREST": _("interest on a loan"),
+}
+"""What sets a record off: a trigger, or a reason."""
 WINDOWS: Final = {"hour": _("hour"), "day": _("day")}
 """What a refusal tells of a quota's window."""
 
@@ -85,8 +112,12 @@ class Words:
         )
         self.pages.install_gettext_translations(self._texts, newstyle=True)  # type: ignore[attr-defined]
         self.pages.globals |= {
+            "cause_of": cause_of,
+            "causes": CAUSES,
             "clock_time": clock_time,
             "icons": ICONS,
+            "kind_of": kind_of,
+            "kinds": KINDS,
             "languages": LANGUAGES,
             "looks": LOOKS,
             "places": PLACES,
