@@ -675,3 +675,12 @@ def test_withdrawals_never_meet_a_stale_balance(store: Store) -> None:
     for _ in range(100):
         write(store, [(alice, Withdrawal("USDT", 1))])
     assert store.load([alice])[alice].balances["USDT"].margin_free == 0
+
+
+def test_accounts_and_living_keys_are_counted(store: Store) -> None:
+    assert store.count() == (0, 0)
+    enrol(store, 1, 2)
+    store.add_key(api_key("one"))
+    store.add_key(api_key("two", owner=2))
+    store.revoke_key("one", 7)
+    assert store.count() == (2, 1)

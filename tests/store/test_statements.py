@@ -20,10 +20,10 @@ KEY_OF = {
 }
 """Of each table that grows with accounts, the column that says where a row lives. The last two are look-up tables: what
 must be unique among all accounts leads them."""
-ON_ONE_MACHINE = {"meta", "asset", "batch", "turn", "note"}
-ACROSS_ACCOUNTS = {"accounts", "rows_of_batches", "tail"}
+ON_ONE_MACHINE = {"meta", "asset", "batch", "turn", "note", "request"}
+ACROSS_ACCOUNTS = {"accounts", "count", "rows_of_batches", "tail"}
 
-TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\)", re.S)
+TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (\w+) \((.*?)\n\)", re.S)
 USED = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE) (\w+)(?: AS (\w+))?")
 
 

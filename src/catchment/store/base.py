@@ -71,6 +71,29 @@ class Note(msgspec.Struct, frozen=True):
         return not self.expires or self.expires > now
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """A request and its answer, fit to be shown: the key shortened, no signature, no secret.
+
+    `id` grows in the order of writing and is 0 before it. `account` is the key's, empty for nobody's. `time` is in
+    milliseconds, `took` in microseconds; `code` is 0 of a success, `status` 0 if the caller went away. `left_out`
+    counts requests, of anybody, that were answered since the ones written before and are not kept.
+    """
+
+    id: int
+    account: AccountId
+    time: int
+    key: str
+    address: str
+    method: str
+    path: str
+    parameters: list[tuple[str, str]]
+    weight: int
+    status: int
+    code: int
+    took: int
+    left_out: int = 0
+
+
 class Share(msgspec.Struct, frozen=True):
     """The accounts whose id ends in a byte from `first` to `last`, for one of several readers. Ids end at random."""
 
@@ -116,6 +139,36 @@ class LoopWriter(Protocol):
     async def count_uses(self, account: AccountId, uses: Collection[str], since: int) -> QuotaUse: ...
 
     async def close(self) -> None: ...
+
+
+class Requests(Protocol):
+    """The last requests, as an engine keeps them: an aid, not a ledger. What is damaged or missing is made anew.
+
+    Raises `StoreFailed`; then nothing was kept. Called from any thread.
+    """
+
+    def write(self, answered: Sequence[Answered]) -> None:
+        """Keep them, in this order; each is given an id greater than all before it."""
+        ...
+
+    def newest(self, account: AccountId | None, before: int, limit: int) -> list[Answered]:
+        """At most `limit` of an account, or of all and nobody, with an id under `before`; newest first."""
+        ...
+
+    def left_out(self, since: int, before: int) -> int:
+        """How many were not kept, by what is written from an id on and before another."""
+        ...
+
+    def last(self) -> int:
+        """The newest id, 0 if there is none. Cheap enough to be asked many times a second."""
+        ...
+
+    def prune(self, accounts: Collection[AccountId], of_account: int, of_all: int, before: int) -> None:
+        """Forget all but the newest so many of each of these accounts, then of all; and those from before a time, but
+        for the newest one of all."""
+        ...
+
+    def close(self) -> None: ...
 
 
 class Store(Protocol):
@@ -224,6 +277,14 @@ class Store(Protocol):
 
     def fingerprint(self, value: str) -> str:
         """Keep the master key's fingerprint if there is none yet; gives the one that is kept."""
+        ...
+
+    def count(self) -> tuple[int, int]:
+        """How many accounts there are, and how many living keys."""
+        ...
+
+    def requests(self) -> Requests:
+        """The last requests at this store. Nothing is opened or made before they are used."""
         ...
 
     def close(self) -> None: ...

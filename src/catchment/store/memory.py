@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -14,7 +15,7 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.quota import use_of
 from catchment.signature import ApiKey
-from catchment.store.base import TAKEN, Account, Note, Share, StoreFailed
+from catchment.store.base import TAKEN, Account, Answered, Note, Share, StoreFailed
 
 
 class MemoryStore:
@@ -34,6 +35,7 @@ class MemoryStore:
         self._fingerprint = ""
         self._notes: dict[tuple[str, str], Note] = {}
         self._notes_version = 0
+        self._requests = _MemoryRequests()
 
     @contextmanager
     def transaction(self) -> Iterator[_MemoryTransaction]:
@@ -186,6 +188,13 @@ class MemoryStore:
             self._fingerprint = self._fingerprint or value
             return self._fingerprint
 
+    def count(self) -> tuple[int, int]:
+        with self._lock:
+            return len(self._accounts), sum(not key.revoked for key in self._keys.values())
+
+    def requests(self) -> _MemoryRequests:
+        return self._requests
+
     def close(self) -> None:
         """Nothing to release; what was kept is forgotten with the object."""
 
@@ -205,6 +214,52 @@ class _MemoryTransaction:
         self.written += [Stored(first + place, record) for place, record in enumerate(records)]
         self.states.update(states)
         return list(range(first, first + len(records)))
+
+
+class _MemoryRequests:
+    """As text, which takes a fifth of the memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[int, tuple[AccountId, int, int, bytes]] = {}
+        self._last = 0
+
+    def write(self, answered: Sequence[Answered]) -> None:
+        with self._lock:
+            for one in answered:
+                self._last += 1
+                text = msgspec.json.encode(msgspec.structs.replace(one, id=self._last))
+                self._kept[self._last] = (one.account, one.time, one.left_out, text)
+
+    def newest(self, account: AccountId | None, before: int, limit: int) -> list[Answered]:
+        with self._lock:
+            own = (
+                text
+                for number, (whose, _, _, text) in reversed(self._kept.items())
+                if number < before and account in {None, whose}
+            )
+            return [msgspec.json.decode(text, type=Answered) for text in islice(own, limit)]
+
+    def left_out(self, since: int, before: int) -> int:
+        with self._lock:
+            return sum(left_out for number, (_, _, left_out, _) in self._kept.items() if since <= number < before)
+
+    def last(self) -> int:
+        return self._last
+
+    def prune(self, accounts: Collection[AccountId], of_account: int, of_all: int, before: int) -> None:
+        counts: Counter[AccountId] = Counter()
+        kept: dict[int, tuple[AccountId, int, int, bytes]] = {}
+        with self._lock:
+            for number, row in reversed(self._kept.items()):
+                counts[row[0]] += 1
+                mine = counts[row[0]] <= of_account or row[0] not in accounts
+                if not kept or (mine and row[1] >= before and len(kept) < of_all):
+                    kept[number] = row
+            self._kept = dict(reversed(kept.items()))
+
+    def close(self) -> None:
+        """Nothing to release."""
 
 
 def _timestamp(stored: Stored) -> int:

@@ -26,9 +26,10 @@ from catchment.signature import ApiKey
 from catchment.store import connections
 from catchment.store.base import TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.connections import DAMAGED, FAILURES, SQL, Connection, Connections, Row, failing, reason
+from catchment.store.request_table import RequestTable
 from catchment.store.statements import key_of_row, parts, row_of_key
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """The newest schema of a PostgreSQL database."""
 SCHEMA_LOCK: Final = 0x63617463686D656E
 """The advisory lock of whoever makes or upgrades the schema."""
@@ -265,6 +266,13 @@ class PostgresStore:
 
         self._link.run(self._transact, add)
         return self._meta("master_key")
+
+    def count(self) -> tuple[int, int]:
+        ((accounts, keys),) = self._fetch("count")
+        return int(accounts), int(keys)
+
+    def requests(self) -> RequestTable:
+        return RequestTable(self._link, self._transact)
 
     def distribute(self) -> bool:
         """Spread the tables over the machines of a Citus cluster; False if they are spread already.

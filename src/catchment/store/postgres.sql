@@ -91,6 +91,28 @@ CREATE TABLE note (
 );
 INSERT INTO meta (name, value) VALUES ('notes_version', '0');
 
+-- The last requests, an aid: after a crash the table is empty, and no commit waits for it. On a cluster it stays on the
+-- coordinator.
+
+-- name: upgrade_3
+CREATE UNLOGGED TABLE request (
+    id         bigint PRIMARY KEY,
+    account    bytea NOT NULL,
+    time       bigint NOT NULL,
+    key        text NOT NULL,
+    address    text NOT NULL,
+    method     text NOT NULL,
+    path       text NOT NULL,
+    parameters text NOT NULL,
+    weight     bigint NOT NULL,
+    status     integer NOT NULL,
+    code       integer NOT NULL,
+    took       bigint NOT NULL,
+    left_out   bigint NOT NULL
+);
+CREATE INDEX request_of_account ON request (account, id);
+CREATE INDEX request_after_others ON request (id, left_out) WHERE left_out > 0;
+
 -- The tables spread over the machines of a Citus cluster, each account's rows together. What orders commits stays on the
 -- coordinator. Names and keys are found by their own text, so they lie wherever that is; they are looked up, never joined.
 --
@@ -295,3 +317,47 @@ WHERE account = $1 ORDER BY api_key;
 
 -- name: revoke_key
 UPDATE api_key SET revoked = $3 WHERE account = $1 AND api_key = $2 AND revoked = 0;
+
+-- name: count
+-- across accounts: it counts them
+SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM api_key WHERE revoked = 0);
+
+-- The requests of all servers take turns, so that who has seen an id has seen all before it. The
+-- newest one is never forgotten: the next ids come after it.
+
+-- name: add_requests
+INSERT INTO request (id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out)
+SELECT
+    (SELECT coalesce(max(id), 0) FROM request) + place,
+    account, time, key, address, method, path, parameters, weight, status, code, took, left_out
+FROM unnest(
+    $1::bytea[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+    $8::bigint[], $9::integer[], $10::integer[], $11::bigint[], $12::bigint[]
+) WITH ORDINALITY
+    AS new (account, time, key, address, method, path, parameters, weight, status, code, took, left_out, place);
+
+-- name: requests
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out FROM request
+WHERE id < $1 ORDER BY id DESC LIMIT $2;
+
+-- name: requests_of_account
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out FROM request
+WHERE account = $3 AND id < $1 ORDER BY id DESC LIMIT $2;
+
+-- name: requests_left_out
+SELECT coalesce(sum(left_out), 0) FROM request WHERE id >= $1 AND id < $2 AND left_out > 0;
+
+-- name: last_request
+SELECT coalesce(max(id), 0) FROM request;
+
+-- name: prune_requests_of_account
+DELETE FROM request WHERE account = $1
+AND id <= (SELECT id FROM request WHERE account = $1 ORDER BY id DESC LIMIT 1 OFFSET $2);
+
+-- name: prune_requests
+DELETE FROM request WHERE id <= (SELECT id FROM request ORDER BY id DESC LIMIT 1 OFFSET $1);
+
+-- name: prune_old_requests
+DELETE FROM request WHERE id < coalesce(
+    (SELECT id FROM request WHERE time >= $1 ORDER BY id LIMIT 1), (SELECT max(id) FROM request)
+);

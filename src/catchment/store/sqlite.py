@@ -25,6 +25,7 @@ from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import ApiKey
 from catchment.store.base import SCHEMA_VERSION, TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.mark import Mark
+from catchment.store.request_file import RequestFile
 from catchment.store.statements import SQL, checksum, encode_row, key_of_row, row_of_key, sound, write_rows
 from catchment.store.states import Heads, Kept
 
@@ -301,6 +302,14 @@ class SqliteStore:
         """Fold the log into the file, as far as no reader needs it."""
         with suppress(sqlite3.Error):
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @_failing()
+    def count(self) -> tuple[int, int]:
+        accounts, keys = self._reader().execute(SQL["count"]).fetchone()
+        return int(accounts), int(keys)
+
+    def requests(self) -> RequestFile:
+        return RequestFile(self._path.with_name(self._path.name + "-requests"))
 
     def close(self) -> None:
         """Fold the log into the file and release it."""

@@ -242,6 +242,9 @@ SELECT id, name, portfolio_margin, created, checksum FROM account WHERE name = :
 -- name: accounts
 SELECT id, name, portfolio_margin, created, checksum FROM account WHERE id > :after ORDER BY id LIMIT :limit;
 
+-- name: count
+SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM api_key WHERE revoked = 0);
+
 -- name: add_key
 INSERT OR IGNORE INTO api_key
     (account, api_key, algorithm, material, permissions, ip_allow, created, revoked, checksum)
@@ -257,3 +260,61 @@ WHERE account = :account ORDER BY api_key;
 
 -- name: revoke_key
 UPDATE api_key SET revoked = ?, checksum = ? WHERE account = ? AND api_key = ?;
+
+-- The file of requests beside the store has its own write lock, waits for no disk, and is made anew when it is damaged.
+
+-- name: pragmas_of_requests
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = OFF;
+
+-- name: schema_of_requests
+CREATE TABLE request (
+    id         INTEGER PRIMARY KEY,
+    account    BLOB NOT NULL,
+    time       INTEGER NOT NULL,
+    key        TEXT NOT NULL,
+    address    TEXT NOT NULL,
+    method     TEXT NOT NULL,
+    path       TEXT NOT NULL,
+    parameters TEXT NOT NULL,
+    weight     INTEGER NOT NULL,
+    status     INTEGER NOT NULL,
+    code       INTEGER NOT NULL,
+    took       INTEGER NOT NULL,
+    left_out   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX request_of_account ON request (account, id);
+CREATE INDEX request_after_others ON request (id, left_out) WHERE left_out > 0;
+
+-- name: append_requests
+INSERT INTO request (account, time, key, address, method, path, parameters, weight, status, code, took, left_out)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /* times */;
+
+-- name: requests
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out FROM request
+WHERE id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: requests_of_account
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out FROM request
+WHERE account = :account AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: requests_left_out
+SELECT coalesce(sum(left_out), 0) FROM request WHERE id >= :since AND id < :before AND left_out > 0;
+
+-- name: last_request
+SELECT coalesce(max(id), 0) FROM request;
+
+-- name: prune_requests_of_account
+DELETE FROM request WHERE account = :account
+AND id <= (SELECT id FROM request WHERE account = :account ORDER BY id DESC LIMIT 1 OFFSET :kept);
+
+-- name: prune_requests
+DELETE FROM request WHERE id <= (SELECT id FROM request ORDER BY id DESC LIMIT 1 OFFSET :kept);
+
+-- Ids grow with time, as far as servers agree on it: the first one that is young enough ends the search. The newest one
+-- is never forgotten: the next ids come after it.
+
+-- name: prune_old_requests
+DELETE FROM request WHERE id < coalesce(
+    (SELECT id FROM request WHERE time >= :before ORDER BY id LIMIT 1), (SELECT max(id) FROM request)
+);

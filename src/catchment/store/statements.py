@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 
 from catchment.signature import Algorithm, ApiKey, Permission
-from catchment.store.base import StoreDamaged
+from catchment.store.base import Answered, StoreDamaged
 
 ROWS_AT_ONCE: Final = (64, 8, 1)
 """How many rows one statement may serve; a few fixed numbers, so that each is prepared once and kept."""
@@ -84,6 +84,21 @@ def key_of_row(row: Sequence[Any]) -> ApiKey:
         created,
         revoked,
     )
+
+
+def row_of_request(one: Answered) -> tuple[Any, ...]:
+    """A request as a row of `request`, in the order of its columns, without its id."""
+    _, *before, parameters, weight, status, code, took, left_out = msgspec.structs.astuple(one)
+    return (*before, msgspec.json.encode(parameters).decode(), weight, status, code, took, left_out)
+
+
+def request_of_row(row: Sequence[Any]) -> Answered:
+    fields = list(row)
+    fields[7] = _PARAMETERS.decode(fields[7])
+    return Answered(*fields)
+
+
+_PARAMETERS: Final = msgspec.json.Decoder(list[tuple[str, str]])
 
 
 def parts(rows: int, at_once: Sequence[int] = ROWS_AT_ONCE) -> Iterator[tuple[int, int]]:
