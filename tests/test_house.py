@@ -33,6 +33,7 @@ FLOORS = {
     "writer": 4,
     "batcher": 4,
     "auditor": 4,
+    "request_keeper": 4,
     "venue": 5,
     "shared_weights": 5,
     "copying": 5,
@@ -55,7 +56,7 @@ FLOORS = {
 }
 
 FACES = ("papi", "stream", "dashboard", "admin")
-BELOW_THE_VENUE = ("store", "writer", "batcher", "auditor")
+BELOW_THE_VENUE = ("store", "writer", "batcher", "auditor", "request_keeper")
 AUTOPILOT_MAY_IMPORT = ("autopilot", "signature", "errors", "asset")
 
 # A list of what is allowed, since nobody can list every module that reads a clock or opens a file.

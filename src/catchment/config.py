@@ -23,6 +23,7 @@ ENVIRONMENT_PREFIX: Final = "CATCHMENT_"
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 Processes = Annotated[int, msgspec.Meta(ge=1, le=64)]
+Kept = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 Scale = Annotated[int, msgspec.Meta(ge=0, le=MAX_SCALE)]
 
 
@@ -43,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quota_api_per_hour: Positive = 500
     quota_button_per_day: Positive = 10
     collection_cm_bnb: Literal["collect", "keep"] = "collect"
+    requests_kept: Kept = 1_000
     assets: dict[str, Scale] = {}
     prices: dict[str, str] = {}
 
@@ -67,6 +69,7 @@ SENTENCES: Final[dict[str, str]] = {
     "quota_api_per_hour": "Auto-collections by API an account may make in a rolling hour.",
     "quota_button_per_day": "Auto-collections by the button an account may make in a UTC day.",
     "collection_cm_bnb": "collect: BNB in CM is collected (English pages); keep: it stays (Chinese page).",
+    "requests_kept": "The last requests kept for people to look at, of each account; 0: none are.",
     "assets": "More assets and their number of decimals: { NAME = 8 }. A known asset's scale never changes.",
     "prices": 'USD prices for account equity: { BTC = "60000" }; stablecoins are 1, an asset without a price is 0.',
 }

@@ -27,7 +27,8 @@ from catchment.ledger.commands import AssetCollection, AutoCollection, Command
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
-from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS
+from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS, Weights
+from catchment.request_keeper import RequestKeeper, RequestPage
 from catchment.signature import Algorithm, ApiKey, Permission, Verifier
 from catchment.store.base import Account, Note, OnLoop, Store
 from catchment.store.open import master_key_path, open_store
@@ -139,6 +140,16 @@ class Venue:
         """Another number whenever a note was kept or dropped, by whomever: for who remembers what notes say."""
         self.newest = store.newest()
         """The newest sequence known here, by whomever it was written: what a subscriber's cursor is woken by."""
+        self.weights = Weights(settings.weight_per_minute)
+        """What each address has used at this process, or at all that share it; and who is banned."""
+        self._requests = RequestKeeper(
+            store,
+            clock,
+            self._account_behind,
+            of_account=settings.requests_kept,
+            make_executor=partial(executor, 1, "catchment-requests"),
+        )
+        self._loop = asyncio.get_running_loop()
         self._batcher = self._make_batcher(apart, executor)
         self._watching = asyncio.create_task(self._watch())
 
@@ -165,6 +176,7 @@ class Venue:
         """Refuse what comes now, answer everyone who waits, release the store."""
         await self._batcher.close()
         self._watching.cancel()
+        await self._requests.close()
         self._readers.shutdown()
         self._store.close()
 
@@ -392,6 +404,35 @@ class Venue:
 
     async def _noted(self) -> None:
         self.notes_version = await self._read(self._store.notes_version)
+
+    # Requests, for people to look at -------------------------------------------------------------------------------
+
+    def take_requests(self) -> RequestKeeper:
+        """For a face: where to put the requests it answers. They are kept from now on, unless that is switched off."""
+        self._requests.begin(self._loop)
+        return self._requests
+
+    async def requests(
+        self, account: AccountId | None, *, before: int = FOREVER, after: int = 0, limit: int = PAGE
+    ) -> RequestPage:
+        """The last requests with an account's keys, or all of them, by whichever server they were answered; between two
+        ids that are known already, if they are given. A request is there within a second.
+        """
+        return await self._read(self._request_page, account, before, after, limit)
+
+    def _request_page(self, account: AccountId | None, before: int, after: int, limit: int) -> RequestPage:
+        kept = self._requests.kept
+        answered = [one for one in kept.newest(account, before, limit) if one.id > after]
+        since = answered[-1].id if len(answered) == limit else after + 1
+        return RequestPage(answered, kept.left_out(since, before))
+
+    async def newest_request(self) -> int:
+        """The newest id, for who waits for another one: cheap to ask."""
+        return await self._read(self._requests.kept.last)
+
+    def _account_behind(self, api_key: str) -> AccountId | None:
+        holder = self._holders.get(api_key)
+        return None if holder is None else holder.account
 
     # Trust ---------------------------------------------------------------------------------------------------------
 

@@ -10,12 +10,13 @@ import pytest
 
 from catchment import errors
 from catchment.errors import Refused
+from catchment.ledger.balance import AccountId
 from catchment.limits import BAN_STEPS_MS, MAX_BODY_BYTES, MINUTE_MS, TOLERATED_429
 from catchment.papi.contract import Endpoint
 from catchment.papi.endpoints import ENDPOINTS
 from catchment.papi.rest import DESCRIPTION, MAX_PATH_TOLD
-from catchment.store.base import StoreFailed
-from tests.papi.desk import NOW, Desk, open_desk, plain
+from catchment.store.base import Answered, StoreFailed
+from tests.papi.desk import NOW, Desk, hmac_key, open_desk, plain
 
 ALICE = plain("alice")
 PEOPLE = """
@@ -377,3 +378,69 @@ def test_a_refused_collection_uses_no_quota() -> None:
             assert desk.send("POST", COLLECT, wrong, b"", "alice").outcome == (400, -1022)
         outcomes = [desk.post("auto-collection", ALICE).status for _ in range(4)]
         assert outcomes == [200, 200, 429, 429]
+
+
+# Requests, for people to look at --------------------------------------------------------------------------------------
+
+
+def looked_at(desk: Desk, account: AccountId | None = None) -> list[Answered]:
+    desk.run(desk.venue.take_requests().keep())
+    return desk.run(desk.venue.requests(account)).answered
+
+
+def test_every_request_is_seen_by_whom_it_concerns(wide: Desk) -> None:
+    wide.get("balance", ALICE, "asset=USDT")
+    wide.get("balance", plain("mallory"))
+    wide.send("POST", COLLECT, b"timestamp=1", b"signature=beef", "alice", "::ffff:10.1.2.3")
+    wide.send("GET", "/nowhere", b"a=1", api_key="alice")
+    wide.send("GET", DESCRIPTION)
+    found = looked_at(wide)[::-1]
+    assert [(one.method, one.path, one.weight, one.status, one.code) for one in found] == [
+        ("GET", "/papi/v1/balance", 20, 200, 0),
+        ("GET", "/papi/v1/balance", 20, 401, -2015),
+        ("POST", COLLECT, 750, 400, -1021),
+        ("GET", "/nowhere", 0, 404, errors.UNKNOWN_PATH("", "").code),
+        ("GET", DESCRIPTION, 0, 200, 0),
+    ]
+    assert found[0].parameters == [("asset", "USDT"), ("timestamp", str(NOW)), ("signature", "…")]
+    assert found[2].parameters == [("timestamp", "1"), ("signature", "…")]
+    assert [one.address for one in found] == ["127.0.0.1"] * 2 + ["10.1.2.3"] + ["127.0.0.1"] * 2
+    assert all(one.time == NOW and 0 < one.took < 60_000_000 for one in found)
+    assert looked_at(wide, wide.account("alice")) == [found[3], found[2], found[0]]
+
+
+def test_requests_refused_for_their_weight_are_seen(desk: Desk) -> None:
+    for _ in range(8 + TOLERATED_429 + 2):
+        desk.post("auto-collection", ALICE)
+    found = looked_at(desk, desk.account("alice"))
+    assert [one.status for one in found] == [418] * 2 + [429] * TOLERATED_429 + [200] * 8
+    assert {one.code for one in found[:-8]} == {-1003}
+
+
+def test_who_went_away_has_no_status(wide: Desk) -> None:
+    wide.run(wide.messages("POST", COLLECT, body=[{"type": "http.disconnect"}]))
+    assert [(one.status, one.code) for one in looked_at(wide)] == [(0, 0)]
+
+
+def test_no_signature_secret_or_whole_key_is_kept() -> None:
+    secret, key = "s3cretS3cretS3cret" * 3, "k3yk3yk3y" * 6
+    with open_desk(PEOPLE) as desk:
+        account = desk.account("alice")
+        desk.run(desk.venue.add_key(account, api_key=key, secret=secret))
+        signed = desk.signed(hmac_key(key, secret), "asset=USDT")
+        signature = signed.rpartition(b"=")[2]
+        assert desk.send("GET", "/papi/v1/balance", signed, api_key=key).status == 200
+        for text in (secret.encode(), key.encode(), signature):
+            desk.send("GET", "/papi/v1/balance", text, text, api_key=text)
+            desk.send("POST", COLLECT, b"secret=%s&asset=%s" % (text, text), b'{"signature": "%s"}' % text)
+            desk.send("GET", f"/papi/v1/{text.decode()}", b"timestamp=1&%%73ignature=%s" % text)
+        shown = str(looked_at(desk))
+        assert shown.count("Answered(") == 10
+        for hidden in (secret, key, signature.decode()):
+            assert hidden not in shown
+
+
+def test_switched_off_no_request_is_seen() -> None:
+    with open_desk(PEOPLE, requests_kept=0) as desk:
+        assert desk.get("balance", ALICE).status == 200
+        assert looked_at(desk) == []

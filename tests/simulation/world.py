@@ -282,6 +282,7 @@ class World:
             quota_api_per_hour=rng.choice([3, 8, 8, 30, 500]),
             quota_button_per_day=rng.choice([3, 10]),
             collection_cm_bnb=rng.choice(["collect", "keep"]),
+            requests_kept=0,  # no answer depends on them, and they would wake the loop twice a second for months
             assets={"WHOLE": 0, "TINY": 18},
         )
         scales = dict.fromkeys(venues.ASSETS, 8) | self.settings.assets

@@ -12,7 +12,6 @@ import msgspec
 from catchment import errors, signature
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
-from catchment.limits import Weights
 from catchment.papi import params
 from catchment.papi.contract import Call, Endpoint, Security
 from catchment.papi.params import Sent
@@ -38,7 +37,7 @@ class Gate:
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
-        self.weights = Weights(venue.settings.weight_per_minute)
+        self.weights = venue.weights
 
     async def admit(self, endpoint: Endpoint, request: Request) -> Call | Rejection:
         """The call, once the address was charged. Refuses as the module says."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter_ns
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,8 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 DESCRIPTION: Final = "/openapi.json"
+KEPT_BYTES: Final = 4_096
+"""How much of a body is kept for people to look at; less is shown."""
 MAX_PATH_TOLD: Final = 256
 """How much of an unknown path its refusal repeats, in characters."""
 
@@ -44,23 +47,28 @@ class Rest:
         self._venue = venue
         self._gate = Gate(venue)
         self.weights = self._gate.weights
+        requests = venue.take_requests()
+        self._take, self._numbers = requests.taken.append, requests.numbers
         self._routes = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
         self.paths = frozenset(endpoint.path for endpoint in ENDPOINTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = perf_counter_ns()
         endpoint = self._routes.get((scope["method"], scope["path"]))
         now = self._venue.clock.now()
         address = _address(scope)
+        request = Request(scope["query_string"], b"", _api_key(scope), address, now)
         if endpoint is None:
-            return await self._unknown(scope, send, address, now)
+            return await self._unknown(scope, send, request, began)
         weights = self._gate.weights
         used = weights.charge(address, endpoint.weight, now)
         if isinstance(used, Rejection):
+            self._keep(scope, request, endpoint.weight, used, began)
             return await _refuse(send, used, weights.used(address, now))
         try:
-            answer = await self._answer(endpoint, scope, receive, address, now)
+            answer = await self._answer(endpoint, request, receive)
         except Disconnected:
-            return None
+            return self._keep(scope, request, endpoint.weight, None, began)
         except Refused as refused:  # a store that cannot be read
             logger.error("%s %s: %s", endpoint.method, endpoint.path, refused)
             answer = refused.rejection if refused.rejection.code > OPERATOR_CODES else errors.UNKNOWN()
@@ -68,39 +76,79 @@ class Rest:
             logger.exception("%s %s failed", endpoint.method, endpoint.path)
             answer = errors.UNKNOWN()
         if isinstance(answer, Rejection):
+            self._keep(scope, request, endpoint.weight, answer, began)
             return await _refuse(send, answer, used)
+        self._take(
+            (
+                next(self._numbers),
+                now,
+                endpoint.method,
+                endpoint.path,
+                request.query,
+                request.body[:KEPT_BYTES],
+                request.api_key,
+                address,
+                endpoint.weight,
+                200,
+                0,
+                perf_counter_ns() - began,
+            )
+        )
         return await _respond(send, 200, answer, used)
 
-    async def _answer(
-        self, endpoint: Endpoint, scope: Scope, receive: Receive, address: str, now: int
-    ) -> bytes | Rejection:
-        query: bytes = scope["query_string"]
-        if len(query) > MAX_QUERY_BYTES:
+    async def _answer(self, endpoint: Endpoint, request: Request, receive: Receive) -> bytes | Rejection:
+        if len(request.query) > MAX_QUERY_BYTES:
             return errors.QUERY_TOO_LARGE(MAX_QUERY_BYTES)
-        body = b""
         if endpoint.method != "GET":
-            whole = await _body(receive)
-            if isinstance(whole, Rejection):
-                return whole
-            body = whole
-        api_key = None
-        for name, value in scope["headers"]:
-            if name == b"x-mbx-apikey":
-                api_key = value
-                break
-        call = await self._gate.admit(endpoint, Request(query, body, api_key, address, now))
+            body = await _body(receive)
+            if isinstance(body, Rejection):
+                return body
+            request.body = body
+        call = await self._gate.admit(endpoint, request)
         return call if isinstance(call, Rejection) else await endpoint.handler(call)
 
-    async def _unknown(self, scope: Scope, send: Send, address: str, now: int) -> None:
+    async def _unknown(self, scope: Scope, send: Send, request: Request, began: int) -> None:
         """A path that is no endpoint costs nothing, but a banned address gets no answer from it either."""
-        banned = self._gate.weights.banned(address, now)
-        used = self._gate.weights.used(address, now)
-        if banned is not None:
-            await _refuse(send, banned, used)
-        elif scope["path"] == DESCRIPTION and scope["method"] == "GET":
-            await _respond(send, 200, document(), used)
-        else:
-            await _refuse(send, errors.UNKNOWN_PATH(scope["path"][:MAX_PATH_TOLD], scope["method"]), used)
+        used = self._gate.weights.used(request.address, request.now)
+        answer: bytes | Rejection | None = self._gate.weights.banned(request.address, request.now)
+        if answer is None and scope["path"] == DESCRIPTION and scope["method"] == "GET":
+            answer = document()
+        elif answer is None:
+            answer = errors.UNKNOWN_PATH(scope["path"][:MAX_PATH_TOLD], scope["method"])
+        self._keep(scope, request, 0, answer, began)
+        await (_refuse(send, answer, used) if isinstance(answer, Rejection) else _respond(send, 200, answer, used))
+
+    def _keep(self, scope: Scope, request: Request, weight: int, answer: bytes | Rejection | None, began: int) -> None:
+        """For people to look at; everything but this append is done later. No answer: the caller went away."""
+        status, code = 200, 0
+        if answer is None:
+            status = 0
+        elif isinstance(answer, Rejection):
+            status, code = answer.status, answer.code
+        self._take(
+            (
+                next(self._numbers),
+                request.now,
+                scope["method"],
+                scope["path"],
+                request.query,
+                request.body[:KEPT_BYTES],
+                request.api_key,
+                request.address,
+                weight,
+                status,
+                code,
+                perf_counter_ns() - began,
+            )
+        )
+
+
+def _api_key(scope: Scope) -> bytes | None:
+    value: bytes
+    for name, value in scope["headers"]:
+        if name == b"x-mbx-apikey":
+            return value
+    return None
 
 
 def _address(scope: Scope) -> str:
