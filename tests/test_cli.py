@@ -33,6 +33,7 @@ from catchment.asset import MAX_UNITS
 from catchment.cli import main
 from catchment.cli.collect import api_weights
 from catchment.cli.journal import invariants
+from catchment.clock import FrozenClock
 from catchment.config import Settings
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId, AccountState, Balance
@@ -42,6 +43,7 @@ from catchment.ledger.ledger import apply, decide
 from catchment.ledger.quota import Rules
 from catchment.papi import coverage
 from catchment.papi.endpoints import ENDPOINTS
+from catchment.papi.rest import Rest
 from catchment.signature import sign_hmac
 from catchment.store.base import StoreFailed
 from catchment.store.sqlite import SqliteStore
@@ -390,6 +392,72 @@ def test_account_show_counts_keys_and_quotas(alice: Terminal) -> None:
     text = alice("account", "show", "alice")
     assert "498 of 500 left" in text
     assert "1, and 1 revoked" in text
+
+
+def ask(store: str, count: int = 1) -> None:
+    """Requests to the REST face of a venue over the store, from an account's key and from nobody."""
+
+    async def asked() -> None:
+        venue = await Venue.open(Settings(store=store, weight_per_minute=10**9), FrozenClock())
+        rest = Rest(venue)
+        for number in range(count):
+            for key in (b"alice-key", b"mallory"):
+                query = b"number=%d&signature=beef" % number
+                headers = [(b"x-mbx-apikey", key)]
+                scope = {"method": "GET", "path": "/papi/v1/balance", "query_string": query, "headers": headers}
+                await rest(scope, _nothing, _nothing)
+        await venue.close()
+
+    asyncio.run(asked())
+
+
+async def _nothing(*_: Any) -> Any:
+    return None
+
+
+def test_the_last_requests_are_shown(alice: Terminal) -> None:
+    assert alice("requests") == "no requests\n"
+    alice("key", "create", "alice", "--api-key", "alice-key")
+    ask(alice.store)
+    rows = table(alice("requests"))
+    assert [row["KEY"] for row in rows] == ["ma…", "alice-key"]
+    assert rows[1]["TIME_(UTC)"] == "2026-09-21T14:13:20.000Z"
+    assert rows[1]["PARAMETERS"] == "number=0&signature=…"
+    assert (rows[1]["WEIGHT"], rows[1]["STATUS"], rows[1]["CODE"]) == ("20", "400", "-1102")
+    assert re.fullmatch(r"\d+\.\d{3}", rows[1]["MS"])
+    assert len(table(alice("requests", "alice"))) == len(table(alice("requests", "--limit", "1"))) == 1
+    document = alice.json("requests", "alice")
+    assert document["left_out"] == 0
+    (one,) = document["requests"]
+    assert one["parameters"] == [{"name": "number", "value": "0"}, {"name": "signature", "value": "…"}]
+    assert "(BAD_ACCOUNT, " in alice.refused("requests", "nobody")
+
+
+def test_what_came_too_fast_is_said(alice: Terminal) -> None:
+    ask(alice.store, 100)
+    assert alice("requests", "--limit", "200").splitlines()[-1] == "136 more, of anybody, came too fast to be kept"
+    assert alice("requests", "alice").splitlines() == ["no requests", "136 more, of anybody, came too fast to be kept"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_requests_are_followed_until_interrupted(alice: Terminal, as_json: bool) -> None:
+    ask(alice.store)
+    command = [sys.executable, "-m", "catchment", "requests", "--follow", "--store", alice.store]
+    with subprocess.Popen([*command, *["--json"] * as_json], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            heading = 0 if as_json else 1
+            first = [process.stdout.readline() for _ in range(heading + 2)]
+            ask(alice.store, 2)
+            more = [process.stdout.readline() for _ in range(4)]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 130
+        finally:
+            process.kill()
+    lines = [*first[heading:], *more]
+    if as_json:
+        assert [json.loads(line)["id"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert [b"number=1" in line or b'"1"' in line for line in lines] == [False] * 4 + [True] * 2
 
 
 def test_a_secret_is_told_once_and_never_again(alice: Terminal, tmp_path: Path) -> None:

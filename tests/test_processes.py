@@ -145,6 +145,29 @@ def test_a_request_under_way_is_answered_before_the_end(tmp_path: Path) -> None:
         assert program.process.wait(PATIENCE_S) == 0
 
 
+def test_the_requests_of_all_of_them_are_seen_by_anybody(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'venue.sqlite'}"
+    with running(tmp_path, SCENARIO, "--processes", "2") as program:
+        wait_until(lambda: len(pids(program.port)) == 2)
+        for number in range(40):  # each over a connection of its own, so that both have some
+            assert fetched(program.port, f"/papi/v1/ping?number={number}&signature=beefbeef")[0] == 200
+
+        def seen() -> list[Any]:
+            result = CliRunner().invoke(main, ["requests", "--store", store, "--limit", "100", "--json"])
+            assert result.exit_code == 0, result.output
+            found: list[Any] = json.loads(result.stdout)["requests"]
+            return found
+
+        wait_until(lambda: len(seen()) == 40)
+        assert sorted(int(one["parameters"][0]["value"]) for one in seen()) == list(range(40))
+        assert fetched(program.port, "/papi/v1/time?last")[0] == 200
+        assert program.stop() == 0  # what was not yet kept is
+        assert seen()[0]["path"] == "/papi/v1/time"
+    written = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert b"/papi/v1/ping" in written
+    assert b"beef" not in written
+
+
 @needs_redis
 def test_they_share_weight_through_the_store_of_weights(tmp_path: Path) -> None:
     with redis_server(tmp_path, "s3cret") as redis:

@@ -15,6 +15,7 @@ from catchment.cli.desk import Verbs
 from catchment.cli.funds import adjust, balance, deposit, withdraw
 from catchment.cli.journal import export, history, verify
 from catchment.cli.people import link, person
+from catchment.cli.requests import requests
 from catchment.cli.serving import demo, serve
 from catchment.cli.store import store
 
@@ -60,6 +61,7 @@ for verb in (
     collect,
     history,
     export,
+    requests,
     verify,
     store,
     endpoints,

@@ -49,6 +49,12 @@ def moment(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def instant(milliseconds: int) -> str:
+    """A time in UTC, to the millisecond."""
+    seconds = datetime.fromtimestamp(milliseconds // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{seconds}.{milliseconds % 1_000:03}Z"
+
+
 def yes(flag: bool) -> str:
     return "yes" if flag else "no"
 
