@@ -24,7 +24,7 @@ from catchment.ledger.audit import LISTED
 from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import Adjustment, AutoCollection, Command, Deposit, Reason, Trigger, Withdrawal
 from catchment.ledger.quota import Rules
-from catchment.store.base import Account, Share, Store, StoreBusy, StoreFailed
+from catchment.store.base import Account, Share, Store, StoreBusy, StoreDamaged, StoreFailed
 from catchment.store.memory import MemoryStore
 from catchment.store.open import open_store
 from catchment.store.sqlite import SqliteStore
@@ -358,3 +358,41 @@ def test_it_runs_on_a_servers_event_loop_too(apart: Path) -> None:
     with closing(SqliteStore(apart)) as store:
         verdict = uvloop.run(auditor.verify(store, store.address, RULES))
     assert verdict == verify(apart, here=True)
+
+
+# Totals ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 1_000])
+def test_totals_are_those_of_the_verdict(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditor, "ADDED_AT_ONCE", at_once)
+    store = MemoryStore()
+    fill(store)
+    seen: list[int] = []
+    found = asyncio.run(auditor.totals(store, seen.append))
+    assert found.places == asyncio.run(auditor.verify(store, "memory:", RULES)).totals
+    assert all(sum(places.values()) == 0 for places in found.places.values())
+    assert (found.accounts, found.broken, found.listed) == (ACCOUNTS, 0, [])
+    assert found.first == found.last == store.newest()
+    assert seen == sorted(seen)
+    assert seen[-1] == ACCOUNTS
+
+
+def test_totals_name_the_accounts_that_do_not_add_up(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        first, second, _ = enrol(store, 1, 2, 3)
+        for account in (first, second):
+            write_batch(store, [(account, Deposit("USDT", 5))], FIRST, RULES)
+    tamper(path, "UPDATE recent SET state = replace(state, '[0,0,5,', '[0,0,6,') WHERE sequence = 2")
+    with closing(SqliteStore(path)) as store:
+        found = asyncio.run(auditor.totals(store))
+    assert (found.broken, found.listed) == (1, [second])
+    assert sum(found.places["USDT"].values()) == 1
+
+
+def test_totals_of_an_account_without_a_state_cannot_be_told(path: Path) -> None:
+    with closing(SqliteStore(path)) as store:
+        enrol(store, 1)
+    tamper(path, "DELETE FROM holding")
+    with closing(SqliteStore(path)) as store, pytest.raises(StoreDamaged, match="has no state"):
+        asyncio.run(auditor.totals(store))

@@ -30,12 +30,13 @@ from catchment.ledger.commands import (
 )
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.quota import DAY_MS, HOUR_MS
+from catchment.request_keeper import KEPT_AT_ONCE, RequestKeeper
 from catchment.signature import Algorithm, Permission, sign_hmac
 from catchment.store.base import Account
 from catchment.store.memory import MemoryStore
 from catchment.store.open import master_key_path
 from catchment.vault import MASTER_KEY_VARIABLE
-from catchment.venue import Holder, NewKey, Preview, Venue
+from catchment.venue import Counts, Holder, NewKey, Preview, Venue, new_account_id
 from catchment.wallet import Place, Wallet
 from catchment.writer import Answer
 from tests.store.books import tamper, write
@@ -866,3 +867,53 @@ def test_previews_and_readings_leave_no_state_behind() -> None:
         assert isinstance(await venue.preview(alice, AUTO), Preview)
 
     run("memory:", scene)
+
+
+# For people who look at it all ----------------------------------------------------------------------------------------
+
+
+def test_the_whole_venue_is_counted_and_added_up(address: str) -> None:
+    async def scene(venue: Venue) -> None:
+        assert await venue.counts() == Counts(0, 0, 0)
+        for name in ("alice", "bob"):
+            account = await enrolled(venue, name)
+            await venue.add_key(account)
+            await venue.submit(account, Deposit("USDT", 5))
+        seen: list[int] = []
+        totals = await venue.totals(seen.append)
+        assert totals.places["USDT"][Place.MARGIN_FREE] == -totals.places["USDT"][Place.OUTSIDE] == 10
+        assert (totals.accounts, totals.first, totals.last, totals.broken) == (2, 2, 2, 0)
+        assert seen[-1] == 2
+        assert await venue.counts() == Counts(2, 2, 2)
+
+    run(address, scene)
+
+
+def test_requests_are_read_by_account_in_pages_whoever_answered_them(lasting: str) -> None:
+    def taken(keeper: RequestKeeper, *names: str) -> None:
+        for name in names:
+            number = next(keeper.numbers)
+            row = (number, number, "GET", "/papi/v1/ping", b"", b"", name.encode(), "::1", 1, 200, 0, 1_000)
+            keeper.taken.append(row)
+
+    async def scene(here: Venue) -> None:
+        there = await Venue.open(Settings(store=lasting))
+        alice = await enrolled(here)
+        await here.add_key(alice, api_key="alice-key")
+        for venue in (here, there):
+            taken(venue.take_requests(), "alice-key", "mallory", "alice-key")
+            await venue.take_requests().keep()
+        assert await here.newest_request() == await there.newest_request() == 6
+        assert [one.id for one in (await there.requests(None)).answered] == [6, 5, 4, 3, 2, 1]
+        assert [one.id for one in (await here.requests(alice)).answered] == [6, 4, 3, 1]
+        assert [one.id for one in (await here.requests(alice, before=6, limit=2)).answered] == [4, 3]
+        assert [one.id for one in (await here.requests(alice, before=6, after=3)).answered] == [4]
+        await here.revoke_key("alice-key")
+        taken(there.take_requests(), *["alice-key"] * (KEPT_AT_ONCE + 5))
+        await there.close()
+        page = await here.requests(alice, limit=KEPT_AT_ONCE)
+        assert (len(page.answered), page.left_out) == (KEPT_AT_ONCE, 5)
+        assert (await here.requests(alice, before=page.answered[-1].id)).left_out == 0
+        assert (await here.requests(new_account_id(1), after=5)).left_out == 5
+
+    run(lasting, scene)

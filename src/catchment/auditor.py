@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 
 from catchment.ledger.audit import LISTED, Audit, Finding, gap, unequal
-from catchment.ledger.balance import AccountId
+from catchment.ledger.balance import AccountId, AccountState
 from catchment.ledger.quota import Rules
 from catchment.limits import MAX_FRAME_BYTES
 from catchment.store.base import Share, Store, StoreDamaged, StoreFailed
@@ -35,6 +35,7 @@ HERE_UNDER: Final = 50_000
 MOST_SHARES: Final = 8
 """Every process looks at every row of the journal, if only at whose it is."""
 PAGE: Final = 1_000
+ADDED_AT_ONCE: Final = 250
 ALL: Final = Share(0, 255)
 """Everybody's tail would be refused where a record is missing; here that is what is looked for."""
 
@@ -50,6 +51,22 @@ class Verdict(msgspec.Struct, frozen=True):
     findings: list[Finding]
     counts: dict[int, int]
     totals: dict[str, dict[Place, int]]
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """What all accounts hold, in units of each asset by place, read without the journal.
+
+    Each account is as of a commit of its own, after the record `first` and not after `last`. In every one of them an
+    asset's places sum to zero, so they do in the totals; `broken` counts accounts in which they do not, and lists
+    the first.
+    """
+
+    accounts: int
+    first: int
+    last: int
+    places: dict[str, dict[Place, int]]
+    broken: int
+    listed: list[AccountId]
 
 
 class Part(msgspec.Struct, frozen=True, tag=True):
@@ -103,6 +120,36 @@ async def verify(
     if missing and not gaps:
         raise AuditFailed(f"{missing} records of {end} were read by nobody")
     return merged(parts, gaps)
+
+
+async def totals(store: Store, progress: Progress = lambda _: None, readers: Executor | None = None) -> Totals:
+    """Add up the stored states of all accounts, page by page; `progress` is called with how many were added so far.
+
+    Raises `msgspec.DecodeError` or `StoreFailed` for a state that cannot be read.
+    """
+    call = partial(asyncio.get_running_loop().run_in_executor, readers)
+    first = await call(store.newest)
+    places: dict[str, dict[Place, int]] = {}
+    accounts, broken, after = 0, [], None
+    while page := await call(_states_after, store, after):
+        for account, state in page:
+            broken += [account] * any(balance.places_sum() for balance in state.balances.values())
+            for asset, balance in state.balances.items():
+                sums = places.setdefault(asset, dict.fromkeys(Place, 0))
+                for place in Place:
+                    sums[place] += balance.at(place)
+        accounts, after = accounts + len(page), page[-1][0]
+        progress(accounts)
+    return Totals(accounts, first, await call(store.newest), places, len(broken), broken[:LISTED])
+
+
+def _states_after(store: Store, after: AccountId | None) -> list[tuple[AccountId, AccountState]]:
+    """Few, because whoever else works in this process waits for each of them."""
+    page = [account.id for account in store.accounts(after, ADDED_AT_ONCE)]
+    states = store.load(page)
+    if missing := next((account for account in page if account not in states), None):
+        raise StoreDamaged(f"account {missing.hex()} has no state")
+    return [(account, states[account]) for account in page]
 
 
 def read_part(store: Store, rules: Rules, share: Share | None, end: int, progress: Progress) -> Part:

@@ -12,11 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from catchment.errors import BAD_ACCOUNT, Rejection
-from catchment.ledger.balance import AccountId
-from catchment.ledger.commands import AutoCollection, Trigger
 from catchment.papi.rest import Rest
-from catchment.venue import ID_BYTES, Venue
+from catchment.venue import Venue
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -27,8 +24,6 @@ READY: Final = "/readyz"
 PAGES: Final = "/dashboard/"
 ANSWERED_WITHIN_S: Final = 2
 """A store or a writer that takes longer is not ready, in seconds."""
-NOBODY: Final = AccountId(bytes(ID_BYTES))
-"""An id that is never given: its time is 1970."""
 
 
 class Faces:
@@ -62,7 +57,7 @@ class Health:
     async def ready(self, _scope: Scope, _receive: Any, send: Send) -> None:
         """200, or 503 with the reason. Who asks meanwhile shares one look, so asking often costs nothing."""
         if self._look is None or self._look.done():
-            self._look = asyncio.create_task(self._reason())
+            self._look = asyncio.create_task(self._venue.ailment())
         try:
             reason = await asyncio.wait_for(asyncio.shield(self._look), ANSWERED_WITHIN_S)
         except TimeoutError:
@@ -71,18 +66,6 @@ class Health:
             await _answer(send, 200, {"ready": True})
         else:
             await _answer(send, 503, {"ready": False, "reason": reason})
-
-    async def _reason(self) -> str | None:
-        """Why the venue cannot work. A reading, then a command for nobody: it walks the whole way through the writer
-        and its transaction, and is refused there with nothing written."""
-        try:
-            await self._venue.account("")
-        except Exception:  # the venue's own readings log it
-            return "the store cannot be read"
-        answer = await self._venue.submit(NOBODY, AutoCollection(Trigger.OPERATOR))
-        if isinstance(answer, Rejection) and answer.refusal is not BAD_ACCOUNT:
-            return f"the writer takes no commands: {answer.name}"
-        return None
 
 
 async def _answer(send: Send, status: int, document: dict[str, object]) -> None:

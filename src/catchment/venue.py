@@ -16,14 +16,14 @@ import msgspec
 
 from catchment import auditor, errors, signature
 from catchment.asset import DEFAULT_SCALE, Asset, valid_name
-from catchment.auditor import Verdict
+from catchment.auditor import Totals, Verdict
 from catchment.batcher import Batcher, LoopBatcher, MakeExecutor, ProcessBatcher, ThreadBatcher
 from catchment.clock import Clock, RealClock
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
 from catchment.ledger import collection
 from catchment.ledger.balance import AccountId, AccountState
-from catchment.ledger.commands import AssetCollection, AutoCollection, Command
+from catchment.ledger.commands import AssetCollection, AutoCollection, Command, Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
@@ -43,6 +43,8 @@ PAGE: Final = 1_000
 READERS: Final = 2
 MAX_NAME: Final = 64
 ID_BYTES: Final = 16
+NOBODY: Final = AccountId(bytes(ID_BYTES))
+"""An id that is never given: its time is 1970."""
 WATCHED_EVERY_S: Final = 0.1
 """How long a key revoked by another process may still be taken, and its records unnoticed, in seconds."""
 
@@ -100,6 +102,14 @@ class Preview(msgspec.Struct, frozen=True):
     """By quota: uses left before this collection, and the limit."""
     state: AccountState | None = None
     """What all of it was read from."""
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Accounts, living keys and records of the whole venue."""
+
+    accounts: int
+    keys: int
+    records: int
 
 
 class NewKey(msgspec.Struct, frozen=True):
@@ -442,6 +452,30 @@ class Venue:
         `progress` is called, from any thread, with the number of records read.
         """
         return await auditor.verify(self._store, self.settings.store, self.rules, progress, self._readers)
+
+    async def totals(self, progress: Callable[[int], None] = lambda _: None) -> Totals:
+        """What all accounts hold by their stored states, and whether it sums to zero; see `auditor.totals`.
+
+        `progress` is called with the number of accounts added; `counts` has how many there are.
+        """
+        return await auditor.totals(self._store, progress, self._readers)
+
+    async def counts(self) -> Counts:
+        """How much there is in the whole venue."""
+        accounts, keys = await self._read(self._store.count)
+        return Counts(accounts, keys, await self._read(self._store.newest))
+
+    async def ailment(self) -> str | None:
+        """Why the venue cannot work, if it cannot. A reading, then a command for nobody: it walks the whole way through
+        the writer and its transaction, and is refused there with nothing written."""
+        try:
+            await self.account("")
+        except Exception:  # the store's own words are for the log of whoever reads more
+            return "the store cannot be read"
+        answer = await self.submit(NOBODY, AutoCollection(Trigger.OPERATOR))
+        if isinstance(answer, Rejection) and answer.refusal is not errors.BAD_ACCOUNT:
+            return f"the writer takes no commands: {answer.name}"
+        return None
 
     # Inside --------------------------------------------------------------------------------------------------------
 
