@@ -256,7 +256,9 @@ async def holder_of(venue: Venue, api_key: str) -> Holder:
     return holder
 
 
-def test_an_hmac_key(address: str) -> None:
+def test_an_hmac_key(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(venue_module, "WATCHED_EVERY_S", 3_600)  # the watch forgets what was found before it looked
+
     async def scene(venue: Venue) -> None:
         alice = await enrolled(venue, portfolio_margin=False)
         made = new_key(await venue.add_key(alice))

@@ -13,7 +13,7 @@ from catchment.cli.desk import Desk, account_of, with_desk
 from catchment.cli.screen import Column
 
 if TYPE_CHECKING:
-    from catchment.cli.wording import Document
+    from catchment.records import Document
     from catchment.request_keeper import RequestPage
     from catchment.store.base import Answered
     from catchment.venue import Venue
