@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,14 @@ class Room:
         self.batcher: Batcher
         if on_loop:
             self.batcher = LoopBatcher(
-                AwaitedGate(self.store), self.clock, Rules(), queue=queue, batch=batch, landed=self.landed.append
+                AwaitedGate(self.store), self.clock, Rules(), queue=queue, batch=batch, landed=self._landed
             )
         else:
-            self.batcher = ThreadBatcher(
-                self.store, self.clock, Rules(), queue=queue, batch=batch, landed=self.landed.append
-            )
+            self.batcher = ThreadBatcher(self.store, self.clock, Rules(), queue=queue, batch=batch, landed=self._landed)
+
+    def _landed(self, newest: int, answers: Sequence[Answer]) -> None:
+        assert newest == max(answer.sequence for answer in answers if isinstance(answer, Stored))
+        self.landed.append(newest)
 
     async def ask(self, *commands: Command, account: AccountId | None = None) -> list[Answer]:
         return await asyncio.gather(*(self.batcher.submit(account or self.alice, command) for command in commands))

@@ -35,6 +35,8 @@ BATCHES_AT_ONCE: Final = 2
 WORTH_ANOTHER: Final = 16
 """Commands for which another transaction is begun while one is under way; fewer wait, and are committed together."""
 
+Landed = Callable[[int, Sequence[Answer]], None]
+
 MakeExecutor = Callable[[int, str], Executor]
 """Makes what runs blocking calls: takes a number of workers and their name."""
 
@@ -77,8 +79,8 @@ Waiting = tuple[AccountId, Command, Asker]
 class Batcher:
     """The queue. Made, used and closed on one event loop; what writes is told by the three classes below."""
 
-    def __init__(self, *, queue: int, landed: Callable[[int], None]) -> None:
-        """`queue` is a number of commands; `landed` is called on the loop with the newest sequence."""
+    def __init__(self, *, queue: int, landed: Landed) -> None:
+        """`queue` is a number of commands; `landed` hears, on the loop, of a batch's newest sequence and answers."""
         self._queue_limit = queue
         self._landed = landed
         self._waiting: list[Waiting] = []
@@ -144,7 +146,7 @@ class Batcher:
             if not asker.done():
                 asker.set_result(answer)
         if newest:
-            self._landed(newest)
+            self._landed(newest, answers)
 
     def _rest(self) -> None:
         """Nothing waits and nothing is under way."""
@@ -163,7 +165,7 @@ class ThreadBatcher(Batcher):
         *,
         queue: int,
         batch: int,
-        landed: Callable[[int], None],
+        landed: Landed,
         executor: MakeExecutor = ThreadPoolExecutor,
     ) -> None:
         """`batch` is the number of commands committed together at most."""
@@ -207,7 +209,7 @@ class LoopBatcher(Batcher):
         *,
         queue: int,
         batch: int,
-        landed: Callable[[int], None],
+        landed: Landed,
     ) -> None:
         """`batch` is the number of commands committed together at most."""
         super().__init__(queue=queue, landed=landed)
@@ -264,7 +266,7 @@ class ProcessBatcher(Batcher):
     the writer, and the two work at the same time. What comes in during one turn of the loop is sent at once; the
     process commits together what came in while it wrote."""
 
-    def __init__(self, order: Order, *, queue: int, landed: Callable[[int], None]) -> None:
+    def __init__(self, order: Order, *, queue: int, landed: Landed) -> None:
         super().__init__(queue=queue, landed=landed)
         self._order = order
         self._under_way: deque[Asker] = deque()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_network
@@ -80,6 +80,8 @@ ASSETS: Final = [
 STABLECOINS: Final = ("USDT", "USDC", "FDUSD", "BFUSD", "RWUSD")
 USD: Final = Asset("USD")
 
+Listener = Callable[[Sequence[Answer]], None]
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -150,6 +152,9 @@ class Venue:
         """Another number whenever a note was kept or dropped, by whomever: for who remembers what notes say."""
         self.newest = store.newest()
         """The newest sequence known here, by whomever it was written: what a subscriber's cursor is woken by."""
+        self.listeners: list[Listener] = []
+        """Called on the loop with the answers of each batch of this process, once they were given; and with none, ten
+        times a second, when it was looked what other processes did."""
         self.weights = Weights(settings.weight_per_minute)
         """What each address has used at this process, or at all that share it; and who is banned."""
         self._requests = RequestKeeper(
@@ -222,7 +227,11 @@ class Venue:
 
     async def state(self, account: AccountId) -> AccountState | None:
         """An account's balances as of the last commit."""
-        return (await self._read(self._store.load, [account])).get(account)
+        return (await self.states([account])).get(account)
+
+    async def states(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
+        """The same of many accounts, each as of one commit; one that does not exist is left out."""
+        return await self._read(self._store.load, accounts)
 
     async def history(
         self,
@@ -375,8 +384,8 @@ class Venue:
                 failed = True
                 continue
             failed = False
-            self._landed(newest)
             self.notes_version = notes_version
+            self._landed(newest)
             if version != self._keys_version:
                 self._keys_version = version
                 self._holders.clear()
@@ -489,9 +498,11 @@ class Venue:
             store, self.clock, self.rules, queue=queue, batch=batch, landed=self._landed, executor=executor
         )
 
-    def _landed(self, newest: int) -> None:
+    def _landed(self, newest: int, answers: Sequence[Answer] = ()) -> None:
         """Something was committed, up to a sequence."""
         self.newest = max(self.newest, newest)
+        for listener in self.listeners:
+            listener(answers)
 
     async def _read(
         self, call: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
