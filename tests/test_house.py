@@ -35,6 +35,7 @@ FLOORS = {
     "auditor": 4,
     "request_keeper": 4,
     "venue": 5,
+    "listen_keys": 5,
     "shared_weights": 5,
     "copying": 5,
     "papi": 6,

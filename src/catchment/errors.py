@@ -117,6 +117,12 @@ OPTIONAL_PARAMS_BAD_COMBO = Refusal(
     "OPTIONAL_PARAMS_BAD_COMBO", -1128, "Combination of optional parameters invalid.", 400
 )
 INVALID_PARAMETER = Refusal("INVALID_PARAMETER", -1130, "Data sent for parameter '%s' is not valid.", 400)
+INVALID_LISTEN_KEY = Refusal(
+    "INVALID_LISTEN_KEY",
+    -1125,
+    "This listenKey does not exist. Please use `POST /papi/v1/listenKey` to recreate `listenKey`",
+    400,
+)
 START_TIME_GREATER_THAN_END_TIME = Refusal(
     "START_TIME_GREATER_THAN_END_TIME", -1023, "Start time is greater than end time.", 400
 )

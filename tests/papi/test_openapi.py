@@ -134,7 +134,7 @@ def test_every_endpoint_is_described_and_nothing_else() -> None:
         found = operation(endpoint.method, endpoint.path)
         assert found["x-weight"] == endpoint.weight
         assert found["summary"] == endpoint.summary
-        assert ("security" in found) == endpoint.signed
+        assert ("security" in found) == endpoint.keyed
 
 
 def references(part: Any) -> Iterator[str]:
@@ -190,7 +190,7 @@ def test_every_refusal_on_the_wire_is_described() -> None:
         responses = operation(endpoint.method, endpoint.path)["responses"]
         told = " ".join(answer["description"] for status, answer in responses.items() if status != "200")
         for refusal in errors.REFUSALS:
-            wanted = refusal.code > -90_000 and (endpoint.signed or refusal.status != 401)
+            wanted = refusal.code > -90_000 and (endpoint.keyed or refusal.status != 401)
             assert (f"{refusal.code} {refusal.name}" in told) == wanted, (endpoint.path, refusal.name)
         for status, answer in responses.items():
             assert 100 <= int(status) < 600

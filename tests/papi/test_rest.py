@@ -12,7 +12,7 @@ from catchment import errors
 from catchment.errors import Refused
 from catchment.ledger.balance import AccountId
 from catchment.limits import BAN_STEPS_MS, MAX_BODY_BYTES, MINUTE_MS, TOLERATED_429
-from catchment.papi.contract import Endpoint
+from catchment.papi.contract import Endpoint, Security
 from catchment.papi.endpoints import ENDPOINTS
 from catchment.papi.rest import DESCRIPTION, MAX_PATH_TOLD
 from catchment.store.base import Answered, StoreFailed
@@ -77,6 +77,8 @@ def test_used_weight_counts_each_request_of_an_address(desk: Desk) -> None:
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_every_endpoint_charges_its_weight(desk: Desk, endpoint: Endpoint) -> None:
     parameters = "asset=USDT" if endpoint.path.endswith("asset-collection") else ""
+    if endpoint.security is Security.USER_STREAM:
+        desk.post("listenKey", ALICE, address="10.0.0.2")
     answer = desk.call(endpoint.method, endpoint.path, ALICE, parameters)
     assert (answer.status, answer.used) == (200, endpoint.weight)
 

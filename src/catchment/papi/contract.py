@@ -14,9 +14,11 @@ from catchment.venue import Venue
 
 
 class Security(StrEnum):
-    """Who may call (general-info page): NONE anyone; USER_DATA and TRADE with key and signature."""
+    """Who may call (general-info page): NONE anyone; USER_STREAM with a key, as all clients
+    send it (the English page asks for a signature too); USER_DATA and TRADE with key and signature."""
 
     NONE = "NONE"
+    USER_STREAM = "USER_STREAM"
     USER_DATA = "USER_DATA"
     TRADE = "TRADE"
 
@@ -68,5 +70,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     difference: str = ""
 
     @property
-    def signed(self) -> bool:
+    def keyed(self) -> bool:
         return self.security is not Security.NONE
+
+    @property
+    def signed(self) -> bool:
+        return self.keyed and self.security is not Security.USER_STREAM

@@ -41,9 +41,6 @@ GET /papi/v1/um/order/asyn
 GET /papi/v1/um/order/asyn/id
 GET /papi/v1/um/trade/asyn
 GET /papi/v1/um/trade/asyn/id
-POST /papi/v1/listenKey
-PUT /papi/v1/listenKey
-DELETE /papi/v1/listenKey
 """
 
 CHOICES: Final = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from catchment.papi import account, collection, futures, general
-from catchment.papi.contract import Endpoint, Kind, Parameter, Security
+from catchment.papi import account, collection, futures, general, listen_key
+from catchment.papi.contract import Endpoint, Handler, Kind, Parameter, Security
 from catchment.signature import DEFAULT_RECV_WINDOW_MS, MAX_RECV_WINDOW_MS
 
 RECV_WINDOW: Final = Parameter(
@@ -45,6 +45,20 @@ def _time(path: str, note: str = _FIRST) -> Endpoint:
         general.ServerTime,
         "Server time",
         difference=note,
+    )
+
+
+def _listen_key(method: str, handler: Handler, answer: type, summary: str) -> Endpoint:
+    return Endpoint(
+        method,
+        "/papi/v1/listenKey",
+        Security.USER_STREAM,
+        1,
+        handler,
+        answer,
+        summary,
+        f"user-data-streams/{summary.replace(' ', '-')}",
+        difference="A key is enough, as clients send it; a timestamp and a signature may be sent and are ignored.",
     )
 
 
@@ -158,6 +172,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         (Parameter("incomeType", Kind.ENUM, values=futures.CM_INCOME_TYPES), *_INCOME),
         "A collection is a negative TRANSFER row. Window: 200 days (English page), not 7 (Chinese page).",
     ),
+    _listen_key("POST", listen_key.start, listen_key.ListenKey, "Start User Data Stream"),
+    _listen_key("PUT", listen_key.keep_alive, general.Empty, "Keepalive User Data Stream"),
+    _listen_key("DELETE", listen_key.close, general.Empty, "Close User Data Stream"),
     _ping("/papi/v1/ping", ""),
     _time("/papi/v1/time", _TIME),
     _time("/fapi/v1/time"),

@@ -19,7 +19,11 @@ from catchment.signature import Permission
 from catchment.venue import Holder, Venue, valid_api_key
 
 _NOBODY = AccountId(b"")
-_NEEDED = {Security.USER_DATA: Permission.READ, Security.TRADE: Permission.TRADE}
+_NEEDED = {
+    Security.USER_STREAM: Permission.READ,
+    Security.USER_DATA: Permission.READ,
+    Security.TRADE: Permission.TRADE,
+}
 
 
 class Request(msgspec.Struct):
@@ -49,11 +53,10 @@ class Gate:
             holder = await self._holder(request)
             if isinstance(holder, Rejection):
                 return holder
-            refused = (
-                _refuse_time(sent, request.now)
-                or _refuse_signature(sent, holder)
-                or _refuse_permission(endpoint, request, holder)
-            )
+            refused = None
+            if endpoint.security is not Security.USER_STREAM:
+                refused = _refuse_time(sent, request.now) or _refuse_signature(sent, holder)
+            refused = refused or _refuse_permission(endpoint, request, holder)
             if refused is not None:
                 return refused
             account = holder.account

@@ -63,7 +63,7 @@ def _operation(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
         "parameters": [_parameter(parameter) for parameter in parameters],
         "responses": {"200": _answer("Done.", schema), **_refusals(endpoint)},
     }
-    if endpoint.signed:
+    if endpoint.keyed:
         operation["security"] = [{"apiKey": []}]
     return operation
 
@@ -87,7 +87,7 @@ def _refusals(endpoint: Endpoint) -> dict[str, Any]:
     """One answer for each status a call can be refused with; which codes come with it is said in words."""
     reasons: dict[int, set[str]] = {}
     for refusal in errors.REFUSALS:
-        if refusal.code > errors.OPERATOR_CODES and (endpoint.signed or refusal.status not in {401}):
+        if refusal.code > errors.OPERATOR_CODES and (endpoint.keyed or refusal.status not in {401}):
             reasons.setdefault(refusal.status, set()).add(f"{refusal.code} {refusal.name}")
     error = {"$ref": "#/components/schemas/ErrorAnswer"}
     return {str(status): _answer("; ".join(sorted(names)), error) for status, names in sorted(reasons.items())}
