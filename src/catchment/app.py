@@ -16,6 +16,7 @@ from catchment.health import Faces, Health
 from catchment.papi.rest import Rest
 from catchment.server import Address, Server, address_of, configuration, listen
 from catchment.shared_weights import shared
+from catchment.stream.door import Door
 from catchment.venue import Venue
 from catchment.writer import calm_collector
 
@@ -42,9 +43,9 @@ async def serve(
         venue = await Venue.open(settings, clock, apart=True)
         try:
             rest = Rest(venue)
-            async with shared(settings.weights, rest.weights, venue.clock):
+            async with shared(settings.weights, rest.weights, venue.clock), contextlib.aclosing(Door(venue)) as door:
                 pages = Dashboard(venue, rest.weights)
-                server = Server(configuration(Faces(rest, Health(venue), pages)), pages.end)
+                server = Server(configuration(Faces(rest, Health(venue), pages), door), pages.end)
                 await _serve(server, listener, venue, settings, opened)
         finally:
             await venue.close()

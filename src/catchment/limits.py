@@ -34,6 +34,20 @@ MAX_CACHED_KEYS: Final = 100_000
 MAX_LIVE_PAGES: Final = 256
 """Pages of the dashboard that one process keeps up to date; one more has to be loaded again by hand."""
 
+MAX_SUBSCRIBERS: Final = 5_000
+"""Websocket connections of one process; one more is answered 503."""
+MAX_STREAMS: Final = 1_024
+"""Streams of one connection (USDⓈ-M stream page)."""
+MAX_STREAM_MESSAGES_A_SECOND: Final = 10
+"""Frames a subscriber may send in a second (USDⓈ-M stream page)."""
+MAX_STREAM_MESSAGE_BYTES: Final = 131_072
+MAX_CONNECTION_MS: Final = 86_400_000
+"""The age at which a websocket connection is closed: 24 hours (user-data-streams page)."""
+MAX_BACKLOG_BYTES: Final = 262_144
+"""What may wait for a subscriber to read it; one with more is closed."""
+MAX_UNTOLD_RECORDS: Final = 20_000
+"""Records of this process that wait to be told to subscribers; what is beyond is read from the journal."""
+
 MINUTE_MS: Final = 60_000
 TOLERATED_429: Final = 10
 """Refusals with 429 an address may collect in one minute before it is banned: choice, the pages give no number."""

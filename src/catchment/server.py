@@ -8,7 +8,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -16,13 +16,17 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from catchment import errors
 from catchment.config import Settings
 from catchment.errors import Refused
-from catchment.limits import HEAD_WAIT_S, MAX_CONNECTIONS, MAX_HEAD_BYTES
+from catchment.limits import HEAD_WAIT_S, MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_STREAM_MESSAGE_BYTES
 
 BACKLOG: Final = 2_048
 GRACE_S: Final = 10
 """How long open requests may take once the server was told to stop, in seconds."""
 KEEP_ALIVE_S: Final = 60
 """How long a connection may be idle between two requests, in seconds."""
+PING_EVERY_S: Final = 180
+"""How often a websocket connection is sent a ping frame, in seconds (USDⓈ-M stream page)."""
+PONG_WITHIN_S: Final = 600
+"""A websocket connection that has not answered one by then is closed, in seconds (the same page)."""
 LINGER_S: Final = 1
 """How long a refused connection may go on sending before it is closed, in seconds."""
 PORTS_TRIED: Final = 100
@@ -55,13 +59,18 @@ class Server(uvicorn.Server):
         yield
 
 
-def configuration(application: Callable[..., Any]) -> uvicorn.Config:
-    """How the server runs an ASGI application: plain HTTP, within our bounds, signals and logs left to the process."""
+def configuration(application: Callable[..., Any], websocket: Callable[..., asyncio.Protocol]) -> uvicorn.Config:
+    """How the server runs an ASGI application: plain HTTP, within our bounds, signals and logs left to the process; and
+    what makes the protocol of a connection that becomes a websocket."""
     return uvicorn.Config(
         application,
         interface="asgi3",
         http=_Protocol,
-        ws="none",
+        ws=cast(type[asyncio.Protocol], websocket),
+        ws_max_size=MAX_STREAM_MESSAGE_BYTES,
+        ws_ping_interval=PING_EVERY_S,
+        ws_ping_timeout=PONG_WITHIN_S,
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -79,7 +88,7 @@ class _WholeAnswers:
     the client, where the server would make two of each."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+        self.bare = transport
         self._write = transport.write
         self._head = b""
 
@@ -100,10 +109,10 @@ class _WholeAnswers:
 
     def close(self) -> None:
         self.flush()
-        self._transport.close()
+        self.bare.close()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+        return getattr(self.bare, name)
 
 
 class _Protocol(HttpToolsProtocol):
@@ -157,6 +166,14 @@ class _Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self.transport.flush()  # type: ignore[attr-defined]
         super().on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Another protocol has the connection from now on: nothing of it is held, and it is waited for."""
+        if self._patience is not None:
+            self._patience.cancel()
+        self.transport.flush()  # type: ignore[attr-defined]
+        self.transport = self.transport.bare  # type: ignore[attr-defined]
+        super().handle_websocket_upgrade()
 
     def _lose_patience(self) -> None:
         """Close a connection that began a request head, or was made, too long ago and has not finished one."""

@@ -1,0 +1,202 @@
+"""The events of a record: pure. Fields, types and order are the reference's; amounts are decimal texts of whole units.
+
+They are read from the transfers and from the account's state right after that record, never from a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from catchment.asset import Asset
+from catchment.ledger.balance import AccountState
+from catchment.ledger.commands import Adjustment, Command, Reason
+from catchment.ledger.journal import Record
+from catchment.wallet import FUTURES, Place, Wallet
+
+TRANSFERRED: Final = "ASSET_TRANSFER"
+FUNDING: Final = "FUNDING_FEE"
+TRADED: Final = "ORDER"
+ADJUSTED: Final = "ADJUSTMENT"
+BORROWED: Final = "BORROW"
+REPAID: Final = "REPAY"
+CHARGED: Final = "INTEREST"
+_MARGIN: Final = (Place.MARGIN_FREE, Place.MARGIN_LOCKED)
+
+Changes = dict[str, dict[Place, int]]
+"""By asset: what each place gained, in units; none of them 0."""
+
+
+class FuturesBalance(msgspec.Struct, frozen=True):
+    """One asset of a futures wallet: what it holds now, and the change that is neither profit nor commission."""
+
+    a: str
+    wb: str
+    cw: str
+    bc: str
+
+
+class Position(msgspec.Struct, frozen=True):
+    """One position of a futures wallet."""
+
+    s: str
+    pa: str
+    ep: str
+    cr: str
+    up: str
+    ps: str
+    bep: str
+
+
+class FuturesUpdate(msgspec.Struct, frozen=True):
+    """Why a futures wallet changed, and to what; `S` is the symbol, with a funding fee alone."""
+
+    m: str
+    B: list[FuturesBalance]
+    P: list[Position]
+    S: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class AccountUpdate(msgspec.Struct, frozen=True, tag_field="e", tag="ACCOUNT_UPDATE"):
+    """A futures wallet changed; times in ms, `i` the account's alias."""
+
+    fs: str
+    E: int
+    T: int
+    i: str
+    a: FuturesUpdate
+
+
+class BalanceUpdate(msgspec.Struct, frozen=True, tag_field="e", tag="balanceUpdate"):
+    """Cross Margin gained or lost `d` of an asset."""
+
+    E: int
+    a: str
+    d: str
+    U: int
+    T: int
+
+
+class MarginBalance(msgspec.Struct, frozen=True):
+    """One asset of Cross Margin: free and locked."""
+
+    a: str
+    f: str
+    l: str  # noqa: E741 - the wire's name
+
+
+class OutboundAccountPosition(msgspec.Struct, frozen=True, tag_field="e", tag="outboundAccountPosition"):
+    """What Cross Margin holds now of the assets that moved in it."""
+
+    E: int
+    u: int
+    U: int
+    B: list[MarginBalance]
+
+
+class LiabilityChange(msgspec.Struct, frozen=True, tag_field="e", tag="liabilityChange"):
+    """`p` of principal and `i` of interest were lent, repaid or charged; `l` is owed in all."""
+
+    E: int
+    a: str
+    t: str
+    T: int
+    p: str
+    i: str
+    l: str  # noqa: E741 - the wire's name
+
+
+class ListenKeyExpired(msgspec.Struct, frozen=True, tag_field="e", tag="listenKeyExpired"):
+    """Nothing more comes under this key."""
+
+    E: int
+
+
+Event = AccountUpdate | BalanceUpdate | OutboundAccountPosition | LiabilityChange | ListenKeyExpired
+
+
+def events_of(record: Record, after: AccountState, assets: Mapping[str, Asset], now: int) -> list[Event]:
+    """What a subscriber is told of a record, in order: each futures wallet, then Cross Margin, then what is owed.
+
+    `after` is the state right after it; `now` the venue's time in ms, never taken as before the record's.
+    """
+    now = max(now, record.timestamp)
+    changes = _changes(record)
+    events: list[Event] = []
+    for wallet, place in FUTURES.items():
+        moved = [asset for asset, places in changes.items() if place in places]
+        if moved:
+            update = _futures_update(record.command, wallet, changes, after, assets)
+            events.append(AccountUpdate(wallet, now, record.timestamp, "", update))
+    events += _margin(record, changes, after, assets, now)
+    for asset, places in changes.items():
+        events += _liabilities(record, assets[asset], places, after, now)
+    return events
+
+
+def _changes(record: Record) -> Changes:
+    changes: Changes = {}
+    for transfer in record.transfers:
+        places = changes.setdefault(transfer.asset, {})
+        for place, amount in ((transfer.source, -transfer.amount), (transfer.target, transfer.amount)):
+            gained = places.pop(place, 0) + amount
+            if gained:
+                places[place] = gained
+    return changes
+
+
+def _futures_update(
+    command: Command, wallet: Wallet, changes: Changes, after: AccountState, assets: Mapping[str, Asset]
+) -> FuturesUpdate:
+    place = FUTURES[wallet]
+    own = {asset: places for asset, places in changes.items() if place in places}
+    reason = _reason(command, own)
+    balances = []
+    for name, places in own.items():
+        held = assets[name].fixed(after.balances[name].at(place))
+        balances.append(FuturesBalance(name, held, held, assets[name].fixed(0 if reason == TRADED else places[place])))
+    symbol = command.symbol if isinstance(command, Adjustment) and reason == FUNDING else msgspec.UNSET
+    return FuturesUpdate(reason, balances, [], symbol)
+
+
+def _reason(command: Command, own: Changes) -> str:
+    """Profit and commission arrive as ORDER on the live venue, for they are part of a fill. What comes from or goes to
+    Cross Margin is a transfer between wallets."""
+    if isinstance(command, Adjustment):
+        return FUNDING if command.reason is Reason.FUNDING_FEE else TRADED
+    return ADJUSTED if any(Place.MARKET in places for places in own.values()) else TRANSFERRED
+
+
+def _margin(
+    record: Record, changes: Changes, after: AccountState, assets: Mapping[str, Asset], now: int
+) -> Iterator[Event]:
+    """A lock moves nothing in or out, so it is told by the position alone."""
+    held = []
+    for name, places in changes.items():
+        gained = [places.get(place, 0) for place in _MARGIN]
+        if sum(gained):
+            yield BalanceUpdate(now, name, assets[name].fixed(sum(gained)), record.number, record.timestamp)
+        if any(gained):
+            free, locked = (assets[name].fixed(after.balances[name].at(place)) for place in _MARGIN)
+            held.append(MarginBalance(name, free, locked))
+    if held:
+        yield OutboundAccountPosition(now, record.timestamp, record.number, held)
+
+
+def _liabilities(
+    record: Record, asset: Asset, places: Mapping[Place, int], after: AccountState, now: int
+) -> Iterator[Event]:
+    """What is owed is kept negative: a place that gains is repaid. What was lent or charged comes after it."""
+    principal, interest = places.get(Place.BORROWED, 0), places.get(Place.INTEREST, 0)
+    if not (principal or interest):
+        return
+    balance = after.balances[asset.name]
+    owed = asset.fixed(-(balance.borrowed + balance.interest))
+    for kind, p, i in (
+        (REPAID, max(principal, 0), max(interest, 0)),
+        (BORROWED if principal < 0 else CHARGED, max(-principal, 0), max(-interest, 0)),
+    ):
+        if p or i:
+            yield LiabilityChange(now, asset.name, kind, record.number, asset.fixed(p), asset.fixed(i), owed)
