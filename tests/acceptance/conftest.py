@@ -12,7 +12,7 @@ from tests.acceptance.people import Kind, Ring
 from tests.acceptance.program import Program, running
 
 CLIENTS = ("ccxt", "ccxt-async", "sdk")
-OTHERS = ("ccxt-others", "sdk-others", "raw")
+OTHERS = ("ccxt-others", "sdk-others", "raw", "sdk-stream", "ccxt-pro")
 """Who tries what is not the walk."""
 
 

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from catchment.asset import Asset
 from catchment.errors import Rejection
-from catchment.ledger.commands import Command
+from catchment.ledger.balance import AccountState
+from catchment.ledger.commands import Command, SetPosition
 from catchment.ledger.journal import Record
-from catchment.ledger.ledger import apply, decide
+from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
-from catchment.stream.events import Event, events_of
+from catchment.stream.events import Event, moved_on
 from catchment.stream.user_data import UserData
+from catchment.wallet import Wallet
 from tests.ledger.lines import ALICE, NOON, command_of, rows, state_of
 from tests.ledger.test_properties import commands
 from tests.papi.desk import open_desk, plain
@@ -44,6 +46,11 @@ I.USDT=-3              | borrow USDT 100                 | -                    
 B.USDT=-100 I.USDT=-3 M.USDT=90 | borrow USDT -40        | -                                                | USDT -0.40   | USDT 0.50+0.00    | USDT REPAY 0.40 0.00 0.63
 B.USDT=-100            | interest USDT 2                 | -                                                | -            | -                 | USDT INTEREST 0.00 0.02 1.02
 B.USDT=-100 I.USDT=-3  | interest USDT -2                | -                                                | -            | -                 | USDT REPAY 0.00 0.02 1.01
+B.USDT=-100 I.USDT=-3 M.USDT=90 | repay USDT 40          | -                                                | USDT -0.40   | USDT 0.50+0.00    | USDT REPAY 0.37 0.03 0.63
+M.BNB=9                | bnb 4 TO_UM                     | UM ASSET_TRANSFER BNB=4(4)                       | BNB -4       | BNB 5+0           | -
+M.USDT=90 UM.USDT=-50 CM.USDT=-60 | fill                 | UM ASSET_TRANSFER USDT=0.00(0.50), CM ASSET_TRANSFER USDT=-0.20(0.40) | USDT -0.90 | USDT 0.00+0.00 | -
+UM.USDT=-500           | charge 7 USDT:100:0.5           | UM ADJUSTMENT USDT=-7.00(-2.00)                  | -            | -                 | -
+UM.USDT=-100 M.BNB=9   | exchange USDT@1/2 50 BNB@1/0    | UM AUTO_EXCHANGE USDT=-0.40(0.60)                | BNB -1       | BNB 8+0           | -
 """  # noqa: E501 - a table
 
 
@@ -51,8 +58,7 @@ def told(state_text: str, command_text: str) -> tuple[Record, list[Event]]:
     state = state_of(state_text)
     record = decide(ALICE, state, command_of(command_text), NOON, Rules())
     assert isinstance(record, Record), record
-    apply(state, record, Rules())
-    return record, events_of(record, state, ASSETS, NOON + 7)
+    return record, moved_on(state, record, Rules(), ASSETS, NOON + 7)
 
 
 def plainly(events: list[Event]) -> list[Any]:
@@ -113,13 +119,23 @@ def test_every_field_is_there_in_the_order_of_the_reference() -> None:
     )
 
 
+def test_a_new_leverage_is_told_and_a_position_under_the_old_one_is_not() -> None:
+    state = AccountState()
+    told = []
+    for leverage, amount in ((20, 5), (25, 5), (25, 7), (25, 0), (20, 1)):
+        record = decide(ALICE, state, SetPosition(Wallet.UM, "BTCUSDT", amount, 100, leverage), NOON, Rules())
+        assert isinstance(record, Record)
+        told.append(plainly(moved_on(state, record, Rules(), ASSETS, NOON + 7)))
+    changed = {"e": "ACCOUNT_CONFIG_UPDATE", "fs": "UM", "E": NOON + 7, "T": NOON, "ac": {"s": "BTCUSDT", "l": 25}}
+    assert told == [[], [changed], [], [], []]
+
+
 def test_an_event_is_never_before_what_it_tells() -> None:
     """Another process's clock may be ahead of this one's."""
     state = state_of("UM.USDT=5")
     record = decide(ALICE, state, command_of("auto"), NOON, Rules())
     assert isinstance(record, Record)
-    apply(state, record, Rules())
-    assert {event["E"] for event in plainly(events_of(record, state, ASSETS, NOON - 50))} == {NOON}
+    assert {event["E"] for event in plainly(moved_on(state, record, Rules(), ASSETS, NOON - 50))} == {NOON}
 
 
 PEOPLE = """

@@ -11,15 +11,18 @@ from typing import Final
 import msgspec
 
 from catchment.asset import Asset
-from catchment.ledger.balance import AccountState
-from catchment.ledger.commands import Adjustment, Command, Reason
+from catchment.ledger.balance import AccountState, standing_of
+from catchment.ledger.commands import Adjustment, AutoExchange, Command, Reason, SetPosition
 from catchment.ledger.journal import Record
+from catchment.ledger.ledger import apply, position_key
+from catchment.ledger.quota import Rules
 from catchment.wallet import FUTURES, Place, Wallet
 
 TRANSFERRED: Final = "ASSET_TRANSFER"
 FUNDING: Final = "FUNDING_FEE"
 TRADED: Final = "ORDER"
 ADJUSTED: Final = "ADJUSTMENT"
+EXCHANGED: Final = "AUTO_EXCHANGE"
 BORROWED: Final = "BORROW"
 REPAID: Final = "REPAY"
 CHARGED: Final = "INTEREST"
@@ -108,21 +111,74 @@ class LiabilityChange(msgspec.Struct, frozen=True, tag_field="e", tag="liability
     l: str  # noqa: E741 - the wire's name
 
 
+class Leverage(msgspec.Struct, frozen=True):
+    """A symbol and its leverage."""
+
+    s: str
+    l: int  # noqa: E741 - the wire's name
+
+
+class AccountConfigUpdate(msgspec.Struct, frozen=True, tag_field="e", tag="ACCOUNT_CONFIG_UPDATE"):
+    """The leverage of a symbol changed."""
+
+    fs: str
+    E: int
+    T: int
+    ac: Leverage
+
+
+class RiskLevelChange(msgspec.Struct, frozen=True, tag_field="e", tag="riskLevelChange"):
+    """The account came to another level `s`; uniMMR, equity in USD, actual equity, maintenance margin as texts."""
+
+    E: int
+    u: str
+    s: str
+    eq: str
+    ae: str
+    m: str
+
+
 class ListenKeyExpired(msgspec.Struct, frozen=True, tag_field="e", tag="listenKeyExpired"):
     """Nothing more comes under this key."""
 
     E: int
 
 
-Event = AccountUpdate | BalanceUpdate | OutboundAccountPosition | LiabilityChange | ListenKeyExpired
+Event = (
+    AccountUpdate
+    | BalanceUpdate
+    | OutboundAccountPosition
+    | LiabilityChange
+    | AccountConfigUpdate
+    | RiskLevelChange
+    | ListenKeyExpired
+)
 
 
-def events_of(record: Record, after: AccountState, assets: Mapping[str, Asset], now: int) -> list[Event]:
-    """What a subscriber is told of a record, in order: each futures wallet, then Cross Margin, then what is owed.
+def moved_on(state: AccountState, record: Record, rules: Rules, assets: Mapping[str, Asset], now: int) -> list[Event]:
+    """Change an account's state to what it is after its next record, and say what a subscriber is told of that, in
+    order: each futures wallet, then Cross Margin, then what is owed.
 
-    `after` is the state right after it; `now` the venue's time in ms, never taken as before the record's.
+    `now` is the venue's time in ms, never taken as before the record's.
     """
     now = max(now, record.timestamp)
+    command = record.command
+    leverage = _leverage(state, command) if isinstance(command, SetPosition) else 0
+    apply(state, record, rules)
+    if isinstance(command, SetPosition):
+        if not command.amount or command.leverage == leverage:
+            return []
+        return [AccountConfigUpdate(command.wallet, now, record.timestamp, Leverage(command.symbol, command.leverage))]
+    return _told(record, state, assets, now)
+
+
+def _leverage(state: AccountState, command: SetPosition) -> int:
+    """What it is before the command."""
+    held = standing_of(state).positions.get(position_key(command))
+    return held.leverage if held else SetPosition(command.wallet, command.symbol, 0, 0).leverage
+
+
+def _told(record: Record, after: AccountState, assets: Mapping[str, Asset], now: int) -> list[Event]:
     changes = _changes(record)
     events: list[Event] = []
     for wallet, place in FUTURES.items():
@@ -166,6 +222,8 @@ def _reason(command: Command, own: Changes) -> str:
     Cross Margin is a transfer between wallets."""
     if isinstance(command, Adjustment):
         return FUNDING if command.reason is Reason.FUNDING_FEE else TRADED
+    if isinstance(command, AutoExchange):
+        return EXCHANGED
     return ADJUSTED if any(Place.MARKET in places for places in own.values()) else TRANSFERRED
 
 

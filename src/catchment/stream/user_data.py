@@ -19,9 +19,8 @@ from catchment import listen_keys
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId, AccountState
 from catchment.ledger.journal import Record, Stored
-from catchment.ledger.ledger import apply
 from catchment.limits import MAX_CONNECTION_MS, MAX_SUBSCRIBERS, MAX_UNTOLD_RECORDS
-from catchment.stream.events import Event, ListenKeyExpired, events_of
+from catchment.stream.events import Event, ListenKeyExpired, moved_on
 from catchment.stream.wire import framed
 from catchment.venue import FOREVER, PAGE, Venue
 
@@ -208,8 +207,10 @@ class UserData:
             self._fall_behind(followed)
         elif record.number == state.number + 1:
             try:
-                apply(state, record, self._venue.rules)
-                self._deliver(followed, events_of(record, state, self._venue.assets, self._venue.clock.now()))
+                venue = self._venue
+                events = moved_on(state, record, venue.rules, venue.assets, venue.clock.now())
+                if events:
+                    self._deliver(followed, events)
             except Exception:
                 logger.exception("record %d of account %s cannot be told", record.number, record.account.hex())
                 self._abandon(followed, "A record cannot be told")
