@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import alone, ceiling, on_postgres, over_http, servers, start, whole, writing
+from bench import alone, ceiling, on_postgres, over_http, servers, start, stream, whole, writing
 from bench.figure import Figure, Plan, table
 
 PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
     over_http.PART: over_http.measure,
     alone.PART: alone.measure,
     start.PART: start.measure,
+    stream.PART: stream.measure,
     writing.PART: writing.measure,
     whole.PART: whole.measure,
     on_postgres.PART: on_postgres.measure,

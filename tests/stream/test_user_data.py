@@ -236,8 +236,11 @@ async def both(room: Room, store: str, scene: Callable[[Room, Venue], Awaitable[
 
 
 @pytest.mark.parametrize("subscribers", [1, 2])
-def test_what_another_process_wrote_is_told_in_order(tmp_path: Path, subscribers: int, reads: list[str]) -> None:
-    """One record is looked for in the journal; several, when fewer accounts are followed, by the accounts' states."""
+def test_what_another_process_wrote_is_told_in_order(
+    tmp_path: Path, subscribers: int, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One record is looked for in the journal; many, when few accounts are followed, by the accounts' states."""
+    monkeypatch.setattr(module, "FEW", 0)
     store = f"sqlite:///{tmp_path / 'venue.db'}"
 
     async def scene(room: Room, other: Venue) -> None:
@@ -284,6 +287,8 @@ def test_a_journal_that_cannot_be_read_is_read_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = f"sqlite:///{tmp_path / 'venue.db'}"
+
+    monkeypatch.setattr(module, "FEW", 0)
 
     async def scene(room: Room, other: Venue) -> None:
         ear, _ = await room.listening()

@@ -18,6 +18,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect as connect_sync
 
 from catchment import listen_keys, server
@@ -32,7 +33,7 @@ from catchment.venue import Venue
 from tests import databases
 from tests.acceptance.program import Program, running
 from tests.papi.desk import plain
-from tests.stream.ear import done
+from tests.stream.ear import done, unframed
 
 ONE = Deposit("USDT", 1)
 connect = partial(connect_async, proxy=None)
@@ -95,6 +96,13 @@ async def closed(connection: ClientConnection) -> tuple[int, str]:
             await asyncio.wait_for(connection.recv(), PATIENCE_S)
     assert connection.close_code is not None
     return connection.close_code, connection.close_reason or ""
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 100_000])
+def test_a_frame_is_what_the_library_would_make(size: int) -> None:
+    message = b"x" * size
+    assert wire.framed(message) == Frame(Opcode.TEXT, message).serialize(mask=False)
+    assert unframed(wire.framed(message) * 2) == [message] * 2
 
 
 def test_bare_events_come_under_the_key_and_wrapped_ones_under_its_name() -> None:

@@ -188,7 +188,8 @@ def _told(record: Record, after: AccountState, assets: Mapping[str, Asset], now:
             events.append(AccountUpdate(wallet, now, record.timestamp, "", update))
     events += _margin(record, changes, after, assets, now)
     for asset, places in changes.items():
-        events += _liabilities(record, assets[asset], places, after, now)
+        if Place.BORROWED in places or Place.INTEREST in places:
+            events += _liabilities(record, assets[asset], places, after, now)
     return events
 
 
@@ -248,8 +249,6 @@ def _liabilities(
 ) -> Iterator[Event]:
     """What is owed is kept negative: a place that gains is repaid. What was lent or charged comes after it."""
     principal, interest = places.get(Place.BORROWED, 0), places.get(Place.INTEREST, 0)
-    if not (principal or interest):
-        return
     balance = after.balances[asset.name]
     owed = asset.fixed(-(balance.borrowed + balance.interest))
     for kind, p, i in (

@@ -16,8 +16,14 @@ LINGER_S: Final = 5
 
 
 def framed(message: bytes) -> bytes:
-    """The bytes of a text message, the same for every connection."""
-    return Frame(Opcode.TEXT, message).serialize(mask=False)
+    """The bytes of a whole text message, the same for every connection. By the library they took half as long as all
+    else about an event."""
+    size = len(message)
+    if size < 126:
+        return b"\x81%c%b" % (size, message)
+    if size < 65_536:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), message)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), message)
 
 
 class Wire(WebSocketsSansIOProtocol):
