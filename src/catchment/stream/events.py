@@ -162,6 +162,8 @@ def moved_on(state: AccountState, record: Record, rules: Rules, assets: Mapping[
     `now` is the venue's time in ms, never taken as before the record's.
     """
     now = max(now, record.timestamp)
+    if record.read is None:  # it came from another process: its text is decoded once, not at every look
+        record = msgspec.structs.replace(record, read=record.body)
     command = record.command
     leverage = _leverage(state, command) if isinstance(command, SetPosition) else 0
     apply(state, record, rules)
