@@ -30,7 +30,7 @@ from catchment.ledger.quota import Rules
 from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS, Weights
 from catchment.request_keeper import RequestKeeper, RequestPage
 from catchment.signature import Algorithm, ApiKey, Permission, Verifier
-from catchment.store.base import Account, Note, OnLoop, Store
+from catchment.store.base import Account, Note, OnLoop, Store, StoreDamaged
 from catchment.store.open import master_key_path, open_store
 from catchment.vault import Vault
 from catchment.writer import Answer, Asked, Order
@@ -233,6 +233,21 @@ class Venue:
         """The same of many accounts, each as of one commit; one that does not exist is left out."""
         return await self._read(self._store.load, accounts)
 
+    async def sound_states(self, accounts: Sequence[AccountId]) -> dict[AccountId, AccountState]:
+        """The same, in the order asked; one whose state is damaged is left out."""
+        return await self._read(self._sound_states, accounts)
+
+    def _sound_states(self, accounts: Sequence[AccountId]) -> dict[AccountId, AccountState]:
+        try:
+            found = self._store.load(accounts)
+        except StoreDamaged as error:
+            if len(accounts) == 1:
+                logger.error("account %s is left out: %s", accounts[0].hex(), error)
+                return {}
+            half = len(accounts) // 2
+            return self._sound_states(accounts[:half]) | self._sound_states(accounts[half:])
+        return {account: found[account] for account in accounts if account in found}
+
     async def history(
         self,
         account: AccountId,
@@ -262,6 +277,10 @@ class Venue:
     async def tail(self, after: int, limit: int = PAGE) -> list[Stored]:
         """At most `limit` records of all accounts after a sequence, in order."""
         return await self._read(self._store.tail, after, limit)
+
+    async def touched(self, after: int, until: int, *, but: Collection[str]) -> set[AccountId]:
+        """Accounts with a record between two sequences whose command's name is none of `but`; others may be too."""
+        return await self._read(self._store.touched, after, until, but=but)
 
     # Accounts ------------------------------------------------------------------------------------------------------
 

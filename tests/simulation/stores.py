@@ -77,7 +77,7 @@ class Faults:
 class SimulatedStore:
     """One process's view of the store. `looked_in_vain` is called when the keys' version could not be read."""
 
-    READINGS = frozenset({"load", "tail", "history", "account", "account_named", "accounts", "key", "keys"})
+    READINGS = frozenset({"load", "tail", "touched", "history", "account", "account_named", "accounts", "key", "keys"})
     VERBS = READINGS | {"count_uses", "keys_version", "add_account", "add_key", "revoke_key"}
 
     def __init__(self, engine: Any, faults: Faults, looked_in_vain: Callable[[], None]) -> None:

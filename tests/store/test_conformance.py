@@ -248,6 +248,24 @@ def test_the_tail_is_read_in_pages(store: Store) -> None:
     assert store.tail(24, 10) == written[24:]
 
 
+def test_accounts_are_touched_by_what_is_not_left_out(store: Store) -> None:
+    collected, funded, both = enrol(store, 1, 2, 3, 4)[:3]
+    collect, fund = AutoCollection(Trigger.API), Deposit("USDT", 1)
+    asked: list[tuple[AccountId, Command]] = [(collected, collect), (funded, fund), (both, collect), (both, fund)]
+    for one in asked:
+        write(store, [one])  # a batch each, for an engine may look at whole ones
+    for but, expected in (
+        ((), {collected, funded, both}),
+        (("AutoCollection",), {funded, both}),
+        (("Deposit",), {collected, both}),
+        (("AutoCollection", "Deposit"), set()),
+    ):
+        assert store.touched(0, 4, but=but) == expected
+    assert store.touched(2, 4, but=("AutoCollection",)) == {both}
+    assert funded in store.touched(1, 2, but=("AutoCollection",))
+    assert store.touched(4, 1_000, but=()) == set()
+
+
 def test_the_tail_of_a_share_is_its_accounts_records(store: Store) -> None:
     ids = enrol(store, 0, 1, 127, 128, 255, 256 + 128)
     written = write(store, [(ids[place % 6], Deposit("USDT", 1)) for place in range(30)])

@@ -199,6 +199,12 @@ class Store(Protocol):
         many times a second."""
         ...
 
+    def touched(self, after: int, until: int, *, but: Collection[str]) -> set[AccountId]:
+        """Accounts with a record after one sequence, up to another, whose command's name is none of `but`. Others may
+        be among them. It is told what to look at again, not what is true: rows that nobody is served are not checked.
+        """
+        ...
+
     def history(
         self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
     ) -> list[Stored]:

@@ -65,6 +65,11 @@ class MemoryStore:
     def newest(self) -> int:
         return len(self._journal)
 
+    def touched(self, after: int, until: int, *, but: Collection[str]) -> set[AccountId]:
+        with self._lock:
+            records = [stored.record for stored in self._journal[after:until]]
+        return {record.account for record in records if type(record.command).__name__ not in but}
+
     def history(
         self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
     ) -> list[Stored]:

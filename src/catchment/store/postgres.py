@@ -143,6 +143,18 @@ class PostgresStore:
     def newest(self) -> int:
         return int(self._fetch("newest")[0][0])
 
+    def touched(self, after: int, until: int, *, but: Collection[str]) -> set[AccountId]:
+        return self._link.run(self._touched, after, until, list(but))
+
+    async def _touched(self, after: int, until: int, but: list[str]) -> set[AccountId]:
+        rows = await self._link.fetch("batches_between", after, until)
+        if not rows:
+            return set()
+        batches = [batch for batch, _, _ in rows]
+        last = max(last for _, _, last in rows)
+        await self._wait_for_machines(batches, last - min(first for _, first, _ in rows) + 1)
+        return {AccountId(account) for (account,) in await self._link.fetch("touched", batches, but)}
+
     def history(
         self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
     ) -> list[Stored]:

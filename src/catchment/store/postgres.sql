@@ -238,6 +238,10 @@ SELECT batch, place, account, number, timestamp, body, digest FROM journal
 WHERE batch = ANY ($1) AND (batch <> $2 OR place >= $3::bigint) AND (batch <> $4 OR place <= $5::bigint)
 AND get_byte(account, length(account) - 1) BETWEEN $6 AND $7;
 
+-- name: touched
+-- across accounts: it looks for accounts. A body begins {"command":{"type":" and the command's name.
+SELECT DISTINCT account FROM journal WHERE batch = ANY ($1) AND split_part(left(body, 60), '"', 6) <> ALL ($2);
+
 -- name: rows_of_batches
 -- across accounts: it counts what the tail will read
 SELECT count(*) FROM journal WHERE batch = ANY ($1);

@@ -136,6 +136,11 @@ class SqliteStore:
         return int(self._reader().execute(SQL["last_sequence"]).fetchone()[0])
 
     @_failing()
+    def touched(self, after: int, until: int, *, but: Collection[str]) -> set[AccountId]:
+        names = {"after": after, "until": until, "but": json.dumps(sorted(but))}
+        return {AccountId(account) for (account,) in self._reader().execute(SQL["touched"], names)}
+
+    @_failing()
     def history(
         self, account: AccountId, *, since: int, until: int, below: int, limit: int, newest_first: bool
     ) -> list[Stored]:

@@ -190,6 +190,12 @@ WHERE sequence > :after ORDER BY sequence LIMIT :limit;
 SELECT sequence, account, number, timestamp, previous, body, digest, checksum FROM journal
 WHERE sequence > :after AND ifnull(substr(account, -1), x'') BETWEEN :first AND :last ORDER BY sequence LIMIT :limit;
 
+-- name: touched
+-- A body begins {"command":{"type":" and the command's name: cut out, for that is ten times as fast as reading it.
+SELECT DISTINCT account FROM journal
+WHERE sequence > :after AND sequence <= :until
+AND substr(body, 21, instr(substr(body, 21, 40), '"') - 1) NOT IN (SELECT value FROM json_each(:but));
+
 -- name: head
 SELECT head FROM holding WHERE account = :account;
 
