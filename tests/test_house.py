@@ -45,6 +45,7 @@ FLOORS = {
     "scenario": 6,
     "records": 6,
     "health": 6,
+    "schedule": 6,
     "app": 7,
     "server": 7,
     "processes": 7,

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final
 
+from catchment import schedule
 from catchment.clock import Clock
 from catchment.config import Settings
 from catchment.dashboard.door import Dashboard
@@ -43,7 +44,11 @@ async def serve(
         venue = await Venue.open(settings, clock, apart=True)
         try:
             rest = Rest(venue)
-            async with shared(settings.weights, rest.weights, venue.clock), contextlib.aclosing(Door(venue)) as door:
+            async with (
+                shared(settings.weights, rest.weights, venue.clock),
+                schedule.running(venue),
+                contextlib.aclosing(Door(venue)) as door,
+            ):
                 pages = Dashboard(venue, rest.weights)
                 server = Server(configuration(Faces(rest, Health(venue), pages), door), pages.end)
                 await _serve(server, listener, venue, settings, opened)

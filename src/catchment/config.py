@@ -45,6 +45,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quota_button_per_day: Positive = 10
     collection_cm_bnb: Literal["collect", "keep"] = "collect"
     requests_kept: Kept = 1_000
+    collection_after_minutes: Positive = 5
+    schedule: bool = True
+    negative_threshold: dict[str, str] = {}
+    negative_rate: dict[str, str] = {}
+    negative_maximum: dict[str, str] = {}
     assets: dict[str, Scale] = {}
     prices: dict[str, str] = {}
 
@@ -70,6 +75,11 @@ SENTENCES: Final[dict[str, str]] = {
     "quota_button_per_day": "Auto-collections by the button an account may make in a UTC day.",
     "collection_cm_bnb": "collect: BNB in CM is collected (English pages); keep: it stays (Chinese page).",
     "requests_kept": "The last requests kept for people to look at, of each account; 0: none are.",
+    "collection_after_minutes": "For how long something has lain that is collected by itself, if the account wants it.",
+    "schedule": "false: this server collects, repays, charges and exchanges nothing by itself.",
+    "negative_threshold": 'What may be negative of an asset without interest: { USDT = "10000" }; 0 if not named.',
+    "negative_rate": 'Interest a day on what is beyond it: { USDT = "0.001" }; none if not named.',
+    "negative_maximum": 'What may be negative of an asset at most, before others are exchanged: { USDT = "150000" }.',
     "assets": "More assets and their number of decimals: { NAME = 8 }. A known asset's scale never changes.",
     "prices": 'USD prices for account equity: { BTC = "60000" }; stablecoins are 1, an asset without a price is 0.',
 }
@@ -105,7 +115,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise Refused(errors.BAD_SETTING(path, f"is not TOML: {error}")) from None
     values: dict[str, Any] = {}
     for name, value in raw.items():
-        if name in {"quota", "collection"} and isinstance(value, dict):
+        if name in {"quota", "collection", "negative"} and isinstance(value, dict):
             values |= {f"{name}_{inner}": setting for inner, setting in value.items()}
         else:
             values[name] = value
@@ -114,7 +124,8 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Only names of scalar settings are read; CATCHMENT_MASTER_KEY and others are not settings."""
-    names = [name for name in SENTENCES if name not in {"assets", "prices"}]
+    tables = {name for name, value in msgspec.structs.asdict(Settings()).items() if isinstance(value, dict)}
+    names = [name for name in SENTENCES if name not in tables]
     found = {name: environment.get(ENVIRONMENT_PREFIX + name.upper()) for name in names}
     return {name: value for name, value in found.items() if value is not None}
 
