@@ -255,3 +255,24 @@ def test_the_clock_may_be_given() -> None:
 
     served(opened, clock=FrozenClock(1_234_567_890_123))
     assert bodies == [b'{"serverTime":1234567890123}']
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_schedule_runs_unless_a_setting_says_otherwise(on: bool) -> None:
+    running: list[bool] = []
+
+    async def opened(venue: Venue, address: Address) -> None:
+        names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+        running.append("Schedule.run" in names)
+        stop()
+
+    served(opened, schedule=on)
+    assert running == [on]
+
+
+def test_a_schedule_that_cannot_be_is_refused() -> None:
+    async def opened(venue: Venue, address: Address) -> None:
+        raise AssertionError("it must not open")
+
+    with pytest.raises(Refused, match="negative_rate"):
+        served(opened, negative_rate={"NOSUCH": "0.1"})

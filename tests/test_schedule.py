@@ -168,7 +168,7 @@ def test_interest_is_charged_at_midnight_for_the_day_that_ended(address: str) ->
 
 def test_too_much_that_is_negative_is_exchanged_at_ten_minutes(address: str) -> None:
     async def scene(venue: Venue, clock: FrozenClock) -> None:
-        rich = (Deposit("BTC", 10**8), Deposit("ETH", 10**8), Deposit("DOGE", 10**8))
+        rich = (Deposit("BTC", 10**8), Deposit("ETH", 10**8), Deposit("XYZ", 10**8))
         alice = await enrolled(venue, "alice", *rich, um(-150_010 * USDT))
         await enrolled(venue, "bob", *rich, um(-150_000 * USDT))
         await enrolled(venue, "poor", um(-150_010 * USDT))
@@ -179,14 +179,14 @@ def test_too_much_that_is_negative_is_exchanged_at_ten_minutes(address: str) -> 
         ((time, account, command),) = await scheduled(venue)
         assert (time, account) == (NOON + TEN_MINUTES_MS, alice)
         assert isinstance(command, AutoExchange)
-        assert [offer.asset for offer in command.offers] == ["BTC", "ETH"], "DOGE has no price"
+        assert [offer.asset for offer in command.offers] == ["BTC", "ETH"], "XYZ has no price"
         state = await venue.state(alice)
         assert state is not None
         assert state.balances["USDT"].um == -120_000 * USDT
         await plan.advance(clock, HOUR_MS)
         assert len(await scheduled(venue)) == 1
 
-    play(scene, store=address, prices={"BTC": "60000", "ETH": "3000"})
+    play(scene, store=address, assets={"XYZ": 8}, prices={"BTC": "60000", "ETH": "3000"})
 
 
 def test_what_has_lain_is_collected(address: str) -> None:

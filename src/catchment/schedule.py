@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from catchment import errors
@@ -137,6 +137,7 @@ class Schedule:
             await self._work()
         else:
             self._knows = False
+            self._told.clear()
 
     async def _leads(self) -> bool:
         """Take the lease, or renew it; False if another process has it."""
@@ -221,7 +222,7 @@ class Schedule:
             jobs.append((self._owing, _repaying))
         jobs += [(self._owing, self._charging(day)) for day in range(since // DAY_MS, now // DAY_MS)]
         if _passed(since, now, TEN_MINUTES_MS):
-            jobs.append((self._owing, self._exchanging))
+            jobs.append((self._owing, self._exchanging(await self._market())))
         for accounts, calls in jobs:
             if not await self._do(accounts, calls):
                 return
@@ -268,19 +269,22 @@ class Schedule:
 
         return calls
 
-    def _exchanging(self, _: AccountId, state: AccountState) -> Sequence[Command]:
-        commands = []
-        for asset, most in self._maxima.items():
-            debt = self._offer(asset)
-            if debt.price and owed(balance_of(state, asset)) > most:
-                free = [name for name, balance in sorted(state.balances.items()) if balance.margin_free > 0]
-                offers = tuple(offer for name in free if name != asset and (offer := self._offer(name)).price)
-                commands.append(AutoExchange(debt, most, offers))
-        return commands
+    def _exchanging(self, offers: Mapping[str, Offer]) -> Calls:
+        def calls(_: AccountId, state: AccountState) -> Sequence[Command]:
+            free = sorted(asset for asset, balance in state.balances.items() if balance.margin_free > 0)
+            return [
+                AutoExchange(offers[debt], most, tuple(offers[asset] for asset in free if asset in offers))
+                for debt, most in self._maxima.items()
+                if debt in offers and owed(balance_of(state, debt)) > most
+            ]
 
-    def _offer(self, asset: str) -> Offer:
-        """An asset at the prices and collateral rates of the moment; without a price it is worth nothing."""
-        return Offer(asset, self._venue.prices.get(asset, 0), ONE, self._venue.assets[asset].scale)
+        return calls
+
+    async def _market(self) -> dict[str, Offer]:
+        """Every asset that has a price, at the prices and collateral rates of the moment."""
+        prices = self._venue.prices
+        assets = self._venue.assets.items()
+        return {name: Offer(name, prices[name], ONE, asset.scale) for name, asset in assets if prices.get(name)}
 
 
 @contextlib.asynccontextmanager
