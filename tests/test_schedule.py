@@ -482,7 +482,7 @@ def test_accounts_are_read_and_asked_for_a_few_at_a_time(address: str, monkeypat
     monkeypatch.setattr(schedule, "PAUSE_S", 0)
 
     async def scene(venue: Venue, clock: FrozenClock) -> None:
-        read = overheard(monkeypatch, venue, "states")
+        read = overheard(monkeypatch, venue, "sound_states")
         ids = [await enrolled(venue, f"account {number}", BEYOND) for number in range(10)]
         asked = overheard(monkeypatch, venue, "submit_all")
         plan = Schedule(venue)
@@ -500,7 +500,7 @@ def test_accounts_are_read_and_asked_for_a_few_at_a_time(address: str, monkeypat
 
 def test_it_looks_at_no_account_without_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(venue: Venue, clock: FrozenClock) -> None:
-        read = overheard(monkeypatch, venue, "states")
+        read = overheard(monkeypatch, venue, "sound_states")
         quiet = await enrolled(venue, "quiet", Deposit("USDT", 5))
         plan = Schedule(venue)
         await plan.advance(clock, MINUTE_MS)
