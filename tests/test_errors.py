@@ -100,6 +100,7 @@ def test_codes_of_the_published_table() -> None:
         "INVALID_PARAMETER": -1130,
         "START_TIME_GREATER_THAN_END_TIME": -1023,
         "INVALID_TIME_INTERVAL": -4165,
+        "MORE_THAN_XX_HOURS": -1127,
         "BAD_ASSET": -1108,
         "EXCEED_MAX_BORROWABLE": -51006,
         "REPAY_EXCEED_LIABILITY": -3015,

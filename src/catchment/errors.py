@@ -127,6 +127,13 @@ START_TIME_GREATER_THAN_END_TIME = Refusal(
     "START_TIME_GREATER_THAN_END_TIME", -1023, "Start time is greater than end time.", 400
 )
 INVALID_TIME_INTERVAL = Refusal("INVALID_TIME_INTERVAL", -4165, "Maximum time interval is %s days", 400)
+LOOKUP_TOO_BIG = Refusal(
+    "MORE_THAN_XX_HOURS",
+    -1127,
+    "Lookup interval is too big.",
+    400,
+    "choice: more records lie in the window than one call may read; ask for a shorter one",
+)
 BAD_ASSET = Refusal("BAD_ASSET", -1108, "Invalid asset.", 400)
 UNSUPPORTED_OPERATION = Refusal("UNSUPPORTED_OPERATION", -1020, "This operation is not supported.", 400)
 AMOUNT_MUST_BE_POSITIVE = Refusal("AMOUNT_MUST_BE_POSITIVE", -4055, "Amount must be positive.", 400)

@@ -47,6 +47,8 @@ MAX_BACKLOG_BYTES: Final = 262_144
 """What may wait for a subscriber to read it; one with more is closed."""
 MAX_UNTOLD_RECORDS: Final = 20_000
 """Records of this process that wait to be told to subscribers; what is beyond is read from the journal."""
+MAX_RECORDS_READ: Final = 100_000
+"""Records of its account that one call for a history may read."""
 
 MINUTE_MS: Final = 60_000
 TOLERATED_429: Final = 10

@@ -26,6 +26,8 @@ from catchment.clock import FrozenClock
 from catchment.config import Settings
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
+from catchment.ledger.commands import Command
+from catchment.ledger.journal import Stored
 from catchment.papi.rest import Message, Rest
 from catchment.venue import Venue
 
@@ -135,6 +137,15 @@ class Desk:
         found = self.run(self.venue.account(name))
         assert not isinstance(found, Rejection)
         return found.id
+
+    def submit(self, name: str, command: Command) -> Stored | Rejection:
+        """What the venue makes of a command that no request names."""
+        account = self.account(name)
+
+        async def submit() -> Stored | Rejection:
+            return await self.venue.submit(account, command)
+
+        return self.run(submit())
 
     def books(self) -> list[tuple[Any, ...]]:
         """Everything a request could have moved: each account's state (balances, quotas, chain) and the journal."""

@@ -43,6 +43,10 @@ REFERENCE = {
     ("GET",    "/papi/v1/margin/maxWithdraw"):                               (5, "USER_DATA"),
     ("GET",    "/papi/v1/margin/maxBorrowable"):                             (5, "USER_DATA"),
     ("GET",    "/papi/v1/margin/marginInterestHistory"):                     (1, "USER_DATA"),
+    ("GET",    "/papi/v1/margin/marginLoan"):                               (10, "USER_DATA"),
+    ("GET",    "/papi/v1/margin/repayLoan"):                                (10, "USER_DATA"),
+    ("POST",   "/papi/v1/marginLoan"):                                     (100, "MARGIN"),
+    ("POST",   "/papi/v1/repayLoan"):                                      (100, "MARGIN"),
     ("GET",    "/papi/v1/rateLimit/order"):                                  (1, "USER_DATA"),
     ("GET",    "/papi/v1/um/accountConfig"):                                 (5, "USER_DATA"),
     ("GET",    "/papi/v1/um/symbolConfig"):                                  (5, "USER_DATA"),
@@ -62,9 +66,14 @@ REFERENCE = {
 }
 MANDATORY = {
     # beside timestamp and signature
-    "/papi/v1/asset-collection": {"asset"},
-    "/papi/v1/bnb-transfer": {"amount", "transferSide"},
-    "/papi/v1/repay-futures-switch": {"autoRepay"},
+    "POST /papi/v1/asset-collection": {"asset"},
+    "POST /papi/v1/bnb-transfer": {"amount", "transferSide"},
+    "POST /papi/v1/repay-futures-switch": {"autoRepay"},
+    "POST /papi/v1/marginLoan": {"asset", "amount"},
+    "POST /papi/v1/repayLoan": {"asset", "amount"},
+    "GET /papi/v1/margin/marginLoan": {"asset"},
+    "GET /papi/v1/margin/repayLoan": {"asset"},
+    "GET /papi/v1/portfolio/negative-balance-exchange-record": {"startTime", "endTime"},
 }
 # fmt: on
 
@@ -79,8 +88,7 @@ def test_every_weight_is_that_of_the_reference() -> None:
 def test_mandatory_parameters_are_those_of_the_reference() -> None:
     for endpoint in ENDPOINTS:
         mandatory = {parameter.name for parameter in endpoint.parameters if parameter.mandatory}
-        wanted = MANDATORY.get(endpoint.path, set()) if endpoint.method == "POST" else set()
-        assert mandatory == wanted, endpoint.path
+        assert mandatory == MANDATORY.get(f"{endpoint.method} {endpoint.path}", set()), endpoint.path
 
 
 def test_the_calls_this_project_is_about_are_there() -> None:

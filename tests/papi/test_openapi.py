@@ -10,6 +10,8 @@ import msgspec
 import pytest
 
 from catchment import __version__, errors
+from catchment.ledger.commands import AutoExchange, NegativeInterest, Offer, Terms
+from catchment.ledger.journal import Stored
 from catchment.papi import openapi
 from catchment.papi.endpoints import ENDPOINTS
 from catchment.papi.rest import DESCRIPTION
@@ -28,6 +30,7 @@ ETH = "-2"
 [account.CM]
 BTC = "0.5"
 [account.MARGIN]
+BNB = "2"
 USDT = { free = "10", locked = "1", borrowed = "2", interest = "0.5" }
 """
 DOCUMENT: dict[str, Any] = msgspec.json.decode(openapi.document())
@@ -38,6 +41,13 @@ def desk() -> Iterator[Desk]:
     with open_desk(PEOPLE, weight_per_minute=10**9) as desk:
         desk.post("asset-collection", ALICE, "asset=USDT&amount=1&futureType=UM")
         desk.post("asset-collection", ALICE, "asset=BTC")
+        desk.post("repayLoan", ALICE, "asset=USDT&amount=1")
+        price = 10**8
+        for command in (
+            NegativeInterest(NOW // 86_400_000, (Terms("ETH", 0, 10**4),)),
+            AutoExchange(Offer("ETH", price, price, 8), 10**8, (Offer("USDT", price, price, 8),)),
+        ):
+            assert isinstance(desk.submit("alice", command), Stored)
         yield desk
 
 
@@ -49,6 +59,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
     "boolean": (bool,),
+    "number": (int, float),
 }
 KNOWN = {"$ref", "anyOf", "type", "items", "properties", "required", "additionalProperties", "title", "description"}
 KNOWN |= {"default", "minimum", "maximum", "enum", "format"}
@@ -203,6 +214,14 @@ PARAMETERS = {
     "/papi/v1/asset-collection": ("asset=USDT", "asset=BTC&amount=0&futureType=CM"),
     "/papi/v1/balance": ("", "asset=USDT", "asset=NOPE"),
     "/papi/v1/um/income": ("", "limit=0"),
+    "/papi/v1/bnb-transfer": ("amount=1&transferSide=TO_UM", "amount=1"),
+    "/papi/v1/repay-futures-switch": ("autoRepay=true",),
+    "/papi/v1/portfolio/interest-history": ("", "size=0"),
+    "/papi/v1/portfolio/negative-balance-exchange-record": (f"startTime={NOW}&endTime={NOW}", ""),
+    "/papi/v1/marginLoan": ("asset=BTC&amount=1", "asset=BTC"),
+    "/papi/v1/repayLoan": ("asset=BTC&amount=0.5", "asset=BTC&amount=9"),
+    "/papi/v1/margin/marginLoan": ("asset=USDT", ""),
+    "/papi/v1/margin/repayLoan": ("asset=USDT", ""),
 }
 
 
@@ -219,8 +238,12 @@ def test_real_answers_keep_the_schema(desk: Desk, method: str, path: str, parame
 
 
 def test_lists_that_were_checked_were_not_empty(desk: Desk) -> None:
-    for path in ("balance", "um/income", "cm/income"):
+    for path in ("balance", "um/income", "cm/income", "portfolio/interest-history"):
         assert desk.get(path, ALICE).json != []
+    for path in ("marginLoan", "repayLoan", "marginInterestHistory"):
+        assert desk.get(f"margin/{path}", ALICE, "asset=USDT" if path != "marginInterestHistory" else "").json["rows"]
+    exchanges = desk.get("portfolio/negative-balance-exchange-record", ALICE, f"startTime={NOW}&endTime={NOW}").json
+    assert exchanges["rows"][0]["details"] != []
     for path in ("um/account", "cm/account"):
         assert desk.get(path, ALICE).json["assets"] != []
 

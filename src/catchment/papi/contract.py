@@ -15,12 +15,13 @@ from catchment.venue import Venue
 
 class Security(StrEnum):
     """Who may call (general-info page): NONE anyone; USER_STREAM with a key, as all clients
-    send it (the English page asks for a signature too); USER_DATA and TRADE with key and signature."""
+    send it (the English page asks for a signature too); the others with key and signature."""
 
     NONE = "NONE"
     USER_STREAM = "USER_STREAM"
     USER_DATA = "USER_DATA"
     TRADE = "TRADE"
+    MARGIN = "MARGIN"
 
 
 class Kind(StrEnum):

@@ -5,21 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from catchment import errors
+from catchment.limits import MAX_RECORDS_READ
+from catchment.papi import loans
 from catchment.papi.contract import Endpoint
 from catchment.papi.endpoints import ENDPOINTS
 
 MISSING: Final = """
-POST /papi/v1/bnb-transfer
-GET /papi/v1/repay-futures-switch
-POST /papi/v1/repay-futures-switch
-POST /papi/v1/repay-futures-negative-balance
-GET /papi/v1/portfolio/interest-history
-GET /papi/v1/portfolio/negative-balance-exchange-record
 GET /papi/v1/margin/maxWithdraw
 GET /papi/v1/margin/maxBorrowable
-GET /papi/v1/margin/marginInterestHistory
-GET /papi/v1/margin/marginLoan
-GET /papi/v1/margin/repayLoan
 GET /papi/v1/rateLimit/order
 GET /papi/v1/um/apiTradingStatus
 GET /papi/v1/um/accountConfig
@@ -63,6 +56,49 @@ CHOICES: Final = (
     (
         "The 501st collection of an hour",
         "HTTP 429, -1003, with Retry-After until the oldest of the 500 is an hour old.",
+    ),
+    (
+        "The 11th BNB transfer of 10 minutes, the 21st change of Auto Repay of a day",
+        "As the 501st collection. What was refused for another reason is not counted; the operator's are.",
+    ),
+    (
+        "Ways between wallets",
+        "From Cross Margin into a futures wallet only BNB goes (to UM), and what fills a negative balance; between UM "
+        "and CM nothing. There is no call for the rest, so nothing here answers -21002.",
+    ),
+    (
+        "tranId",
+        "Of BNB transfers, loans and repayments an integer under 2^53, unique in the account; a BNB transfer's stands "
+        "in um/income too, there as a text.",
+    ),
+    (
+        "Auto Repay",
+        "Off until it is turned on. `autoRepay` is taken as `true` and as `True`. Repaying fills UM first, then CM, "
+        "as far as free Cross Margin goes; nothing to repay is a success.",
+    ),
+    (
+        "What a loan may be",
+        f"At most {loans.MOST_BORROWED:,} whole coins of an asset owed, interest included (-51006). Repaying pays "
+        "interest first; more than is owed is refused (-3015). The venue charges no interest on loans by itself.",
+    ),
+    (
+        "Income of the new kinds",
+        "BNB transfers and repaying are TRANSFER rows, signed. Interest on a negative balance is COMMISSION with info "
+        "INTEREST. An exchange is AUTO_EXCHANGE in UM and, as CM has no such type, TRANSFER with info AUTO_EXCHANGE.",
+    ),
+    (
+        "Long histories",
+        f"One call reads at most {MAX_RECORDS_READ:,} records of its account, a thousand at a time; where a filter "
+        "would need more it is refused (-1127), never answered in part.",
+    ),
+    (
+        "Windows of histories",
+        "Interest and loans: 30 days at most (-4165); a start alone is brought forward to 30 days ago. Exchanges: 92 "
+        "days, three months of the longest kind. Nothing is archived.",
+    ),
+    (
+        "negativeMaxThreshold",
+        "A JSON number, whole if it is: the official Python SDK takes no other. One with decimals is written exactly.",
     ),
     (
         "recvWindow over 60000",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from catchment.papi import account, collection, futures, general, listen_key
+from catchment.papi import account, collection, endpoints_margin, futures, general, listen_key
 from catchment.papi.contract import Endpoint, Handler, Kind, Parameter, Security
 from catchment.signature import DEFAULT_RECV_WINDOW_MS, MAX_RECV_WINDOW_MS
 
@@ -158,7 +158,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "Get UM Income History",
         "account/Get-UM-Income-History",
         (Parameter("incomeType", Kind.ENUM, values=futures.UM_INCOME_TYPES), *_INCOME),
-        "A collection is a negative TRANSFER row: the reference does not say which type it has.",
+        futures.INCOME_NOTE,
     ),
     Endpoint(
         "GET",
@@ -170,8 +170,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "Get CM Income History",
         "account/Get-CM-Income-History",
         (Parameter("incomeType", Kind.ENUM, values=futures.CM_INCOME_TYPES), *_INCOME),
-        "A collection is a negative TRANSFER row. Window: 200 days (English page), not 7 (Chinese page).",
+        f"{futures.INCOME_NOTE} Window: 200 days (English page), not 7 (Chinese page).",
     ),
+    *endpoints_margin.MARGIN,
     _listen_key("POST", listen_key.start, listen_key.ListenKey, "Start User Data Stream"),
     _listen_key("PUT", listen_key.keep_alive, general.Empty, "Keepalive User Data Stream"),
     _listen_key("DELETE", listen_key.close, general.Empty, "Close User Data Stream"),

@@ -8,13 +8,14 @@ import msgspec
 
 from catchment import errors
 from catchment.errors import Rejection
-from catchment.ledger.commands import Adjustment
-from catchment.ledger.journal import Record, Stored
+from catchment.ledger.commands import Adjustment, AutoExchange, Command, NegativeInterest, Reason
+from catchment.ledger.journal import Stored
+from catchment.papi import records
 from catchment.papi.contract import Call
+from catchment.papi.records import DAY_MS
 from catchment.wallet import FUTURES, Place, Wallet
 
 NONE_HELD: Final = "0"
-DAY_MS: Final = 86_400_000
 DEFAULT_WINDOW_DAYS: Final = {Wallet.UM: 7, Wallet.CM: 200}
 KEPT_DAYS: Final = {Wallet.UM: 90, Wallet.CM: 200}
 """How far back rows are answered: three months on UM, and on CM the 200 days of the English page."""
@@ -23,6 +24,11 @@ LONGEST_WINDOW_DAYS: Final = {Wallet.UM: 0, Wallet.CM: 200}
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
 TRANSFER: Final = "TRANSFER"
+AUTO_EXCHANGE: Final = "AUTO_EXCHANGE"
+INTEREST: Final = "INTEREST"
+INCOME_NOTE: Final = (
+    "A collection is a negative TRANSFER row, other types are on the list of choices: the reference does not say."
+)
 _TRANSFER_INFO = {Wallet.UM: "TRANSFER", Wallet.CM: "WITHDRAW"}
 
 _COMMON_TYPES = "TRANSFER WELCOME_BONUS REALIZED_PNL FUNDING_FEE COMMISSION INSURANCE_CLEAR DELIVERED_SETTELMENT"
@@ -119,24 +125,15 @@ async def _income(call: Call, wallet: Wallet) -> bytes | Rejection:
     window = _window(call, wallet)
     if isinstance(window, Rejection):
         return window
-    since, until = window
     limit = call.values.get("limit", DEFAULT_LIMIT)
     if not limit:
         return errors.INVALID_PARAMETER("limit")
     newest_first = "startTime" not in call.values
-    rows: list[IncomeRow] = []
-    below: int | None = None
-    while len(rows) < limit:
-        page = await call.venue.history(
-            call.account, since=since, until=until, below=below, limit=MAX_LIMIT, newest_first=newest_first
-        )
-        for stored in page:
-            own = [row for row in _rows(call, wallet, stored) if _wanted(call, row)]
-            rows += own[::-1] if newest_first else own
-        if len(page) < MAX_LIMIT:
-            break
-        below = page[-1].record.number
-    rows = rows[:limit]
+    rows = await records.walked(
+        call, *window, lambda stored: _rows(call, wallet, stored), limit=limit, newest_first=newest_first
+    )
+    if isinstance(rows, Rejection):
+        return rows
     return msgspec.json.encode(rows[::-1] if newest_first else rows)
 
 
@@ -154,10 +151,13 @@ def _window(call: Call, wallet: Wallet) -> tuple[int, int] | Rejection:
 
 
 def _rows(call: Call, wallet: Wallet, stored: Stored) -> list[IncomeRow]:
-    """The rows a record makes in a wallet: an adjustment under its reason, a collection as a transfer out."""
+    """The rows a record makes in a wallet, if it is one that is asked for; a filter not sent lets all through."""
     record = stored.record
-    symbol = record.command.symbol if isinstance(record.command, Adjustment) else ""
-    kind, info = _kind(record, wallet)
+    command = record.command
+    symbol = command.symbol if isinstance(command, Adjustment) else ""
+    kind, info = _kind(command, wallet)
+    if call.values.get("symbol", symbol) != symbol or call.values.get("incomeType", kind) != kind:
+        return []
     return [
         IncomeRow(
             symbol=symbol,
@@ -166,7 +166,7 @@ def _rows(call: Call, wallet: Wallet, stored: Stored) -> list[IncomeRow]:
             asset=entry.asset,
             info=info,
             time=record.timestamp,
-            tran_id=f"{record.number}{place:06d}",
+            tran_id=str(records.tran_id(record, place)),
         )
         for place, transfer in enumerate(record.transfers)
         for entry in transfer.entries
@@ -174,13 +174,14 @@ def _rows(call: Call, wallet: Wallet, stored: Stored) -> list[IncomeRow]:
     ]
 
 
-def _kind(record: Record, wallet: Wallet) -> tuple[str, str]:
-    if isinstance(record.command, Adjustment):
-        return record.command.reason, record.command.reason
+def _kind(command: Command, wallet: Wallet) -> tuple[str, str]:
+    """Type and info: an adjustment under its reason; interest as a fee; the rest are transfers, but for an exchange in
+    UM, since CM has no type for it."""
+    match command:
+        case Adjustment():
+            return command.reason, command.reason
+        case NegativeInterest():
+            return Reason.COMMISSION, INTEREST
+        case AutoExchange():
+            return (AUTO_EXCHANGE if wallet is Wallet.UM else TRANSFER), AUTO_EXCHANGE
     return TRANSFER, _TRANSFER_INFO[wallet]
-
-
-def _wanted(call: Call, row: IncomeRow) -> bool:
-    """Filters that were not sent let everything through."""
-    symbol, kind = call.values.get("symbol"), call.values.get("incomeType")
-    return (symbol is None or row.symbol == symbol) and (kind is None or row.income_type == kind)

@@ -23,6 +23,7 @@ _NEEDED = {
     Security.USER_STREAM: Permission.READ,
     Security.USER_DATA: Permission.READ,
     Security.TRADE: Permission.TRADE,
+    Security.MARGIN: Permission.TRADE,
 }
 
 
