@@ -37,6 +37,8 @@ EXPECTED = {
     "the_quota_of_an_hour",
     "weight_and_ban",
     "income_history",
+    "bnb_and_repaying",
+    "loans",
 }
 RECORD = bool(os.environ.get("CATCHMENT_RECORD"))
 

@@ -8,7 +8,7 @@ from catchment.errors import Rejection
 from catchment.ledger.collection import BNB
 from catchment.ledger.commands import BnbTransfer, Side, Trigger
 from catchment.papi.contract import Call
-from catchment.papi.records import tran_id
+from catchment.papi.history import tran_id
 
 
 class Transferred(msgspec.Struct, rename="camel"):

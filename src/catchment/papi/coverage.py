@@ -83,8 +83,9 @@ CHOICES: Final = (
     ),
     (
         "Income of the new kinds",
-        "BNB transfers and repaying are TRANSFER rows, signed. Interest on a negative balance is COMMISSION with info "
-        "INTEREST. An exchange is AUTO_EXCHANGE in UM and, as CM has no such type, TRANSFER with info AUTO_EXCHANGE.",
+        "BNB transfers and repaying are TRANSFER rows, signed; in CM with info WITHDRAW or DEPOSIT. Interest on a "
+        "negative balance is COMMISSION with info INTEREST. An exchange is AUTO_EXCHANGE in UM and, as CM has no such "
+        "type, TRANSFER with info AUTO_EXCHANGE.",
     ),
     (
         "Long histories",

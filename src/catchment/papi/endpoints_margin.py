@@ -7,7 +7,7 @@ from typing import Final
 from catchment.ledger.commands import Side
 from catchment.papi import bnb, collection, loans, portfolio, repay
 from catchment.papi.contract import Endpoint, Kind, Parameter, Security
-from catchment.papi.records import END, START
+from catchment.papi.history import END, START
 
 _ASSET = Parameter("asset", Kind.STRING, mandatory=True)
 _ANY_ASSET = Parameter("asset", Kind.STRING)

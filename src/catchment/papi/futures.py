@@ -10,9 +10,9 @@ from catchment import errors
 from catchment.errors import Rejection
 from catchment.ledger.commands import Adjustment, AutoExchange, Command, NegativeInterest, Reason
 from catchment.ledger.journal import Stored
-from catchment.papi import records
+from catchment.papi import history
 from catchment.papi.contract import Call
-from catchment.papi.records import DAY_MS
+from catchment.papi.history import DAY_MS
 from catchment.wallet import FUTURES, Place, Wallet
 
 NONE_HELD: Final = "0"
@@ -29,7 +29,8 @@ INTEREST: Final = "INTEREST"
 INCOME_NOTE: Final = (
     "A collection is a negative TRANSFER row, other types are on the list of choices: the reference does not say."
 )
-_TRANSFER_INFO = {Wallet.UM: "TRANSFER", Wallet.CM: "WITHDRAW"}
+_CM_INFO = ("WITHDRAW", "DEPOSIT")
+"""What a transfer out of CM is called, and one into it; in UM both are a TRANSFER."""
 
 _COMMON_TYPES = "TRANSFER WELCOME_BONUS REALIZED_PNL FUNDING_FEE COMMISSION INSURANCE_CLEAR DELIVERED_SETTELMENT"
 CM_INCOME_TYPES: Final = tuple(_COMMON_TYPES.split())
@@ -129,7 +130,7 @@ async def _income(call: Call, wallet: Wallet) -> bytes | Rejection:
     if not limit:
         return errors.INVALID_PARAMETER("limit")
     newest_first = "startTime" not in call.values
-    rows = await records.walked(
+    rows = await history.walked(
         call, *window, lambda stored: _rows(call, wallet, stored), limit=limit, newest_first=newest_first
     )
     if isinstance(rows, Rejection):
@@ -164,9 +165,9 @@ def _rows(call: Call, wallet: Wallet, stored: Stored) -> list[IncomeRow]:
             income_type=kind,
             income=call.venue.assets[entry.asset].fixed(entry.amount),
             asset=entry.asset,
-            info=info,
+            info=info or (TRANSFER if wallet is Wallet.UM else _CM_INFO[entry.amount > 0]),
             time=record.timestamp,
-            tran_id=str(records.tran_id(record, place)),
+            tran_id=str(history.tran_id(record, place)),
         )
         for place, transfer in enumerate(record.transfers)
         for entry in transfer.entries
@@ -175,8 +176,8 @@ def _rows(call: Call, wallet: Wallet, stored: Stored) -> list[IncomeRow]:
 
 
 def _kind(command: Command, wallet: Wallet) -> tuple[str, str]:
-    """Type and info: an adjustment under its reason; interest as a fee; the rest are transfers, but for an exchange in
-    UM, since CM has no type for it."""
+    """Type and info: an adjustment under its reason, interest as a fee, an exchange under its own name where there is
+    one. The rest are transfers, whose info is in their direction."""
     match command:
         case Adjustment():
             return command.reason, command.reason
@@ -184,4 +185,4 @@ def _kind(command: Command, wallet: Wallet) -> tuple[str, str]:
             return Reason.COMMISSION, INTEREST
         case AutoExchange():
             return (AUTO_EXCHANGE if wallet is Wallet.UM else TRANSFER), AUTO_EXCHANGE
-    return TRANSFER, _TRANSFER_INFO[wallet]
+    return TRANSFER, ""

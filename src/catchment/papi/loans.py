@@ -12,7 +12,7 @@ from catchment.asset import MAX_UNITS, Asset
 from catchment.errors import Rejection
 from catchment.ledger.commands import Borrow, Repay
 from catchment.ledger.journal import Stored
-from catchment.papi import records
+from catchment.papi import history
 from catchment.papi.contract import Call
 from catchment.papi.portfolio import DEFAULT_SIZE, LONGEST_DAYS, USUAL_DAYS, interest_rows
 from catchment.wallet import Place
@@ -106,7 +106,7 @@ async def _moved(call: Call, command: Callable[[Asset, int], Borrow | Repay]) ->
     if isinstance(amount, Rejection):
         return amount
     answer = await call.venue.submit(call.account, command(asset, amount))
-    return answer if isinstance(answer, Rejection) else b'{"tranId":%d}' % records.tran_id(answer.record)
+    return answer if isinstance(answer, Rejection) else b'{"tranId":%d}' % history.tran_id(answer.record)
 
 
 async def loans(call: Call) -> bytes | Rejection:
@@ -129,7 +129,7 @@ async def _history(
 ) -> bytes | Rejection:
     """A page of a history: of the last 7 days unless times are sent, of 30 days at most.
 
-    Refuses an unknown asset (-1108), page or size 0 (-1130), and what `records.window` and `records.walked` refuse.
+    Refuses an unknown asset (-1108), page or size 0 (-1130), and what `history.window` and `history.walked` refuse.
     """
     asset, tx_id = call.values.get("asset"), call.values.get("txId")
     page, size = call.values.get("current", 1), call.values.get("size", DEFAULT_SIZE)
@@ -143,10 +143,10 @@ async def _history(
         return [row for row in rows_of(call, stored) if asset is None or row.asset == asset]
 
     if tx_id is not None:
-        one = [row for stored in await records.of_id(call, tx_id) for row in wanted(stored) if row.tx_id == tx_id]
+        one = [row for stored in await history.of_id(call, tx_id) for row in wanted(stored) if row.tx_id == tx_id]
         return msgspec.json.encode(answer(one, len(one)))
-    window = records.window(call, USUAL_DAYS, LONGEST_DAYS)
-    rows = window if isinstance(window, Rejection) else await records.walked(call, *window, wanted)
+    window = history.window(call, USUAL_DAYS, LONGEST_DAYS)
+    rows = window if isinstance(window, Rejection) else await history.walked(call, *window, wanted)
     if isinstance(rows, Rejection):
         return rows
     return msgspec.json.encode(answer(rows[(page - 1) * size : page * size], len(rows)))
@@ -156,7 +156,7 @@ def _loan_rows(call: Call, stored: Stored) -> list[LoanRow]:
     record = stored.record
     return [
         LoanRow(
-            tx_id=records.tran_id(record, place),
+            tx_id=history.tran_id(record, place),
             asset=transfer.asset,
             principal=call.venue.assets[transfer.asset].fixed(transfer.amount),
             timestamp=record.timestamp,
@@ -181,7 +181,7 @@ def _repay_rows(call: Call, stored: Stored) -> list[RepayRow]:
             interest=asset.fixed(interest),
             principal=asset.fixed(principal),
             timestamp=record.timestamp,
-            tx_id=records.tran_id(record),
+            tx_id=history.tran_id(record),
         )
     ]
 
@@ -190,7 +190,7 @@ def _interest_rows(call: Call, stored: Stored) -> list[LoanInterestRow]:
     record = stored.record
     negative = [
         LoanInterestRow(
-            tx_id=records.tran_id(record, place),
+            tx_id=history.tran_id(record, place),
             interest_accured_time=row.interest_accured_time,
             asset=row.asset,
             raw_asset=row.asset,
@@ -203,7 +203,7 @@ def _interest_rows(call: Call, stored: Stored) -> list[LoanInterestRow]:
     ]
     return negative + [
         LoanInterestRow(
-            tx_id=records.tran_id(record, place),
+            tx_id=history.tran_id(record, place),
             interest_accured_time=record.timestamp,
             asset=transfer.asset,
             raw_asset=transfer.asset,

@@ -11,7 +11,7 @@ from catchment.asset import Asset
 from catchment.errors import Rejection
 from catchment.ledger.commands import AutoExchange, NegativeInterest
 from catchment.ledger.journal import Stored
-from catchment.papi import records
+from catchment.papi import history
 from catchment.papi.contract import Call
 
 USUAL_DAYS: Final = 7
@@ -62,21 +62,21 @@ class ExchangeRecords(msgspec.Struct):
 async def interest_history(call: Call) -> bytes | Rejection:
     """Interest on negative balances, newest first: of the last 7 days unless times are sent, of 30 days at most.
 
-    Refuses an unknown asset (-1108), size 0 (-1130), and what `records.window` and `records.walked` refuse.
+    Refuses an unknown asset (-1108), size 0 (-1130), and what `history.window` and `history.walked` refuse.
     """
     asset, size = call.values.get("asset"), call.values.get("size", DEFAULT_SIZE)
     if asset is not None and asset not in call.venue.assets:
         return errors.BAD_ASSET()
     if not size:
         return errors.INVALID_PARAMETER("size")
-    window = records.window(call, USUAL_DAYS, LONGEST_DAYS)
+    window = history.window(call, USUAL_DAYS, LONGEST_DAYS)
     if isinstance(window, Rejection):
         return window
 
     def rows_of(stored: Stored) -> list[InterestRow]:
         return [row for row in interest_rows(call, stored) if asset is None or row.asset == asset]
 
-    rows = await records.walked(call, *window, rows_of, limit=size)
+    rows = await history.walked(call, *window, rows_of, limit=size)
     return rows if isinstance(rows, Rejection) else msgspec.json.encode(rows)
 
 
@@ -102,10 +102,10 @@ def interest_rows(call: Call, stored: Stored) -> list[InterestRow]:
 
 async def exchange_records(call: Call) -> bytes | Rejection:
     """Exchanges against negative balances, newest first, in a window of three months at most (-4165)."""
-    window = records.window(call, EXCHANGE_DAYS, EXCHANGE_DAYS)
+    window = history.window(call, EXCHANGE_DAYS, EXCHANGE_DAYS)
     if isinstance(window, Rejection):
         return window
-    rows = await records.walked(call, *window, lambda stored: _exchange_rows(call, stored))
+    rows = await history.walked(call, *window, lambda stored: _exchange_rows(call, stored))
     return rows if isinstance(rows, Rejection) else msgspec.json.encode(ExchangeRecords(len(rows), rows))
 
 
