@@ -12,7 +12,8 @@ from tests.acceptance.people import Kind, Ring
 from tests.acceptance.program import Program, running
 
 CLIENTS = ("ccxt", "ccxt-async", "sdk")
-OTHERS = ("ccxt-others", "sdk-others", "raw", "sdk-stream", "ccxt-pro")
+MARGINS = ("sdk-margin", "sdk-refused", "ccxt-margin", "ccxt-async-margin", "ccxt-loans")
+OTHERS = ("ccxt-others", "sdk-others", "raw", "sdk-stream", "ccxt-pro", *MARGINS)
 """Who tries what is not the walk."""
 
 

@@ -22,13 +22,15 @@ class Program:
     """A running `catchment serve`; its address is on this machine."""
 
     def __init__(self, store: str, scenario: Path, *options: str) -> None:
+        self.folder = scenario.parent
+        """Where it keeps its data, and the master key of a store that is no file."""
         command = [sys.executable, "-m", "catchment", "serve", "--json", "--store", store, "--port", "0"]
         self.process = subprocess.Popen(
             [*command, "--scenario", str(scenario), *options],
             stdout=subprocess.PIPE,
             # What a developer has set or kept for a venue of their own must not reach this one.
             env={name: value for name, value in os.environ.items() if not name.startswith("CATCHMENT_")}
-            | {"XDG_DATA_HOME": str(scenario.parent)},
+            | {"XDG_DATA_HOME": str(self.folder)},
         )
         self.announced = self._announcement()
         self.url: str = self.announced["url"]
