@@ -37,7 +37,21 @@ from catchment.clock import FrozenClock
 from catchment.config import Settings
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId, AccountState, Balance
-from catchment.ledger.commands import Adjustment, AutoCollection, Deposit, Reason, Trigger
+from catchment.ledger.commands import (
+    Adjustment,
+    AutoCollection,
+    AutoExchange,
+    Command,
+    Deposit,
+    MarginAdjustment,
+    MarginReason,
+    NegativeInterest,
+    Offer,
+    Reason,
+    SetPosition,
+    Terms,
+    Trigger,
+)
 from catchment.ledger.journal import Body, seal
 from catchment.ledger.ledger import apply, decide
 from catchment.ledger.quota import Rules
@@ -692,12 +706,94 @@ def test_history_is_newest_first_and_filtered(alice: Terminal) -> None:
         "AMOUNT": "-",
         "FROM": "-",
         "TO": "-",
+        "FOUND": "-",
     }
     assert [record["number"] for record in alice.json("history", "alice", "--limit", "2")] == [7, 6]
     assert [record["number"] for record in alice.json("history", "alice", "--asset", "BTC")] == [6, 2]
     assert [record["number"] for record in alice.json("history", "alice", "--kind", "adjustment")] == [5, 4, 3, 2]
     kinds = {"--kind": "auto-collection", "--asset": "USDT", "--limit": "1"}
     assert [record["number"] for record in alice.json("history", "alice", *sum(kinds.items(), ()))] == [6]
+
+
+def test_history_says_what_was_found_and_what_was_set(alice: Terminal) -> None:
+    """0.25 ETH negative, of which 0.05 are free: 0.2 at 0.001 a day; then 0.2502 are brought down to 0.08."""
+    coin = 10**8
+    account = alice.venue(lambda venue: venue.account("alice"))
+    assert not isinstance(account, Rejection)
+    commands: list[Command] = [
+        NegativeInterest(20_000, (Terms("ETH", coin // 20, coin // 1_000),)),
+        AutoExchange(Offer("ETH", 2_000 * coin, coin, 8), coin // 10, (Offer("USDT", coin, coin, 8),)),
+        SetPosition(Wallet.UM, "BTCUSDT", coin // 2, 60_000 * coin),
+    ]
+    alice.venue(lambda venue: venue.submit_all([(account.id, command) for command in commands]))
+    alice("auto-repay", "alice", "on")
+    rows = table(alice("history", "alice", "--limit", "4"))
+    told = [[row[name] for name in ("KIND", "ASSET", "AMOUNT", "FROM", "TO", "FOUND")] for row in rows]
+    assert told == [
+        ["set-auto-repay", "-", "-", "-", "on", "-"],
+        ["set-position", "BTCUSDT", "0.5", "-", "UM", "-"],
+        ["auto-exchange", "USDT", "340.40000000", "free", "market", "-"],
+        ["auto-exchange", "ETH", "0.17020000", "market", "UM", "0.25020000"],
+        ["negative-interest", "ETH", "0.00020000", "UM", "market", "0.20000000"],
+    ]
+    (interest,) = alice.json("history", "alice", "--kind", "negative-interest")
+    assert interest["found"] == [{"asset": "ETH", "amount": "0.2"}]
+
+
+# The verbs around Cross Margin ---------------------------------------------------------------------------------------
+
+
+def test_bnb_to_um_and_back(alice: Terminal) -> None:
+    assert alice("bnb", "alice", "1.5", "from-um") == (
+        "alice: 1.5 BNB from UM to Cross Margin; Cross Margin now 1.5 (record 6)\n"
+    )
+    record = alice.json("bnb", "alice", "1e-8", "TO-UM")
+    assert record["command"] == {"type": "BnbTransfer", "amount": "0.00000001", "side": "TO_UM", "trigger": "OPERATOR"}
+    for _ in range(8):
+        alice("bnb", "alice", "0.1", "from-um")
+    assert "(COLLECTION_QUOTA, -1003)" in alice.refused("bnb", "alice", "0.1", "to-um")
+
+
+def test_repaying_by_hand(alice: Terminal) -> None:
+    assert alice("repay", "alice") == "alice: nothing to repay\n", "there is no free ETH"
+    alice("deposit", "alice", "ETH", "0.2")
+    assert alice("repay", "alice").splitlines() == [
+        "Repaid from Cross Margin",
+        "ASSET  TO      AMOUNT",
+        "ETH    UM  0.20000000",
+    ]
+    alice("deposit", "alice", "ETH", "1")
+    (transfer,) = alice.json("repay", "alice")["transfers"]
+    assert (transfer["amount"], transfer["target"], transfer["target_after"]) == ("0.05", "um", "0.0")
+
+
+def test_the_switches(alice: Terminal) -> None:
+    assert alice("auto-repay", "alice", "on") == "alice: Auto Repay is on (record 6)\n"
+    assert alice("auto-collect", "alice", "ON") == "alice: automatic collection is on (record 7)\n"
+    shown = alice.json("account", "show", "alice")
+    assert (shown["auto_repay"], shown["auto_collection"]) == (True, True)
+    command = alice.json("auto-repay", "alice", "off")["command"]
+    assert command == {"type": "SetAutoRepay", "on": False, "trigger": "OPERATOR"}
+    assert alice.json("account", "show", "alice")["auto_repay"] is False
+    assert "auto-repay" in alice("auto-repay", "alice", "maybe", code=2)
+
+
+def test_a_loan_and_its_repayment(alice: Terminal) -> None:
+    assert alice("borrow", "alice", "USDT", "50") == (
+        "alice: 50.0 USDT from borrowed to Cross Margin; Cross Margin now 1050.1 (record 6)\n"
+    )
+    assert alice.json("borrow", "alice", "BTC", "1")["command"]["limit"] == "1000000.0"
+    assert "(EXCEED_MAX_BORROWABLE, -51006)" in alice.refused("borrow", "alice", "USDT", "999950.00000001")
+    account = alice.venue(lambda venue: venue.account("alice"))
+    assert not isinstance(account, Rejection)
+    charge = MarginAdjustment("USDT", 10**8, MarginReason.INTEREST)
+    alice.venue(lambda venue: venue.submit(account.id, charge))
+    assert alice("payback", "alice", "USDT", "11") == (
+        "alice: 1.0 USDT from Cross Margin to interest, 10.0 USDT from Cross Margin to borrowed; "
+        "borrowed now 40.0 (record 9)\n"
+    )
+    assert "(REPAY_EXCEED_LIABILITY, -3015)" in alice.refused("payback", "alice", "USDT", "40.00000001")
+    assert "(AMOUNT_MUST_BE_POSITIVE, -4055)" in alice.refused("payback", "alice", "USDT", "-1")
 
 
 def test_history_between_two_times(alice: Terminal) -> None:

@@ -14,6 +14,7 @@ from catchment.cli.contract import endpoints
 from catchment.cli.desk import Verbs
 from catchment.cli.funds import adjust, balance, deposit, withdraw
 from catchment.cli.journal import export, history, verify
+from catchment.cli.margin import auto_collect, auto_repay, bnb, borrow, payback, repay
 from catchment.cli.people import link, person
 from catchment.cli.requests import requests
 from catchment.cli.serving import demo, serve
@@ -59,6 +60,12 @@ for verb in (
     adjust,
     balance,
     collect,
+    bnb,
+    repay,
+    auto_repay,
+    auto_collect,
+    borrow,
+    payback,
     history,
     export,
     requests,

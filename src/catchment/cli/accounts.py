@@ -13,7 +13,7 @@ from catchment.cli.funds import balance_rows, balance_table
 from catchment.cli.screen import Column
 
 if TYPE_CHECKING:
-    from catchment.ledger.balance import AccountState
+    from catchment.ledger.balance import AccountState, Standing
     from catchment.signature import ApiKey
     from catchment.store.base import Account
     from catchment.venue import NewKey, Venue
@@ -83,15 +83,20 @@ def show_account(desk: Desk, name: str) -> None:
 
 
 async def _show_account(venue: Venue, name: str) -> tuple[dict[str, Any], Any]:
+    from catchment.ledger.balance import standing_of
+
     found = await account_of(venue, name)
     state = await venue.state(found.id)
     keys = await venue.keys(found.id)
     quotas = await quotas_left(venue, found)
     assert state is not None  # it has an account, and a state is made with it
+    standing = standing_of(state)
     living = sum(1 for key in keys if not key.revoked)
     document = wording.account_document(found) | {
         "records": state.number,
         "last_record": state.timestamp,
+        "auto_repay": standing.auto_repay,
+        "auto_collection": standing.auto_collection,
         "keys": {"living": living, "revoked": len(keys) - living},
         "quotas": {quota: {"left": left, "limit": limit} for quota, (left, limit) in quotas.items()},
         "balances": [
@@ -100,15 +105,24 @@ async def _show_account(venue: Venue, name: str) -> tuple[dict[str, Any], Any]:
     }
 
     def words() -> None:
-        screen.pairs(_about(found, state, living, len(keys) - living, quotas))
+        screen.pairs(_about(found, state, standing, living, len(keys) - living, quotas))
         screen.line()
         balance_table(venue.assets, balance_rows(state, None))
 
     return document, words
 
 
+def _on(switch: bool) -> str:
+    return "on" if switch else "off"
+
+
 def _about(
-    found: Account, state: AccountState, living: int, revoked: int, quotas: dict[str, tuple[int, int]]
+    found: Account,
+    state: AccountState,
+    standing: Standing,
+    living: int,
+    revoked: int,
+    quotas: dict[str, tuple[int, int]],
 ) -> list[tuple[str, str]]:
     rows = [
         ("name", found.name),
@@ -116,6 +130,7 @@ def _about(
         ("created", wording.moment(found.created)),
         ("Portfolio Margin", wording.yes(found.portfolio_margin)),
         ("records", f"{state.number}" + (f", the last at {wording.moment(state.timestamp)}" if state.number else "")),
+        ("switches", f"Auto Repay {_on(standing.auto_repay)}, automatic collection {_on(standing.auto_collection)}"),
         ("keys", f"{living}" + (f", and {revoked} revoked" if revoked else "")),
     ]
     for quota, (left, limit) in quotas.items():

@@ -24,6 +24,7 @@ TAKES_NEGATIVE: Final = {"ignore_unknown_options": True}
 """`-5` is an amount, not an option."""
 
 PLACES: Final = ("um", "cm", "margin_free", "margin_locked", "borrowed", "interest")
+OWED: Final = ("borrowed", "interest")
 HEADS: Final = ("UM", "CM", "Margin free", "Locked", "Borrowed", "Interest")
 ALWAYS: Final = 3
 """How many of them a terminal shows even if all are zero."""
@@ -38,7 +39,7 @@ def deposit(desk: Desk, account: str, asset: str, amount: str) -> None:
     """Bring an amount into Cross Margin."""
     from catchment.ledger.commands import Deposit
 
-    _book(desk, account, asset, amount, Deposit)
+    book(desk, account, asset, amount, lambda known, units: Deposit(known.name, units))
 
 
 @click.command(context_settings=TAKES_NEGATIVE)
@@ -50,7 +51,7 @@ def withdraw(desk: Desk, account: str, asset: str, amount: str) -> None:
     """Take an amount out of what is free in Cross Margin."""
     from catchment.ledger.commands import Withdrawal
 
-    _book(desk, account, asset, amount, Withdrawal)
+    book(desk, account, asset, amount, lambda known, units: Withdrawal(known.name, units))
 
 
 @click.command(context_settings=TAKES_NEGATIVE, short_help="Book profit, a loss or a fee in UM or CM.")
@@ -79,15 +80,23 @@ def adjust(desk: Desk, account: str, wallet: str, asset: str, amount: str, reaso
     from catchment.wallet import Wallet
 
     why = Reason(reason.upper().replace("-", "_"))
-    _book(desk, account, asset, amount, lambda name, units: Adjustment(Wallet(wallet), name, units, why, symbol))
+    book(
+        desk,
+        account,
+        asset,
+        amount,
+        lambda known, units: Adjustment(Wallet(wallet), known.name, units, why, symbol),
+    )
 
 
-def _book(desk: Desk, account: str, asset: str, amount: str, command: Callable[[str, int], Command]) -> None:
+def book(desk: Desk, account: str, asset: str, amount: str, command: Callable[[Asset, int], Command]) -> None:
+    """Submit a command that moves an amount of an asset, and say what it moved."""
+
     async def work(venue: Venue) -> tuple[Account, Stored, Asset]:
         found = await account_of(venue, account)
         known = asset_of(venue, asset)
         units = taken(known.units(amount))
-        return found, taken(await venue.submit(found.id, command(known.name, units))), known
+        return found, taken(await venue.submit(found.id, command(known, units))), known
 
     found, stored, known = desk.run(work)
     document = records.record_document(stored, {known.name: known})
@@ -95,14 +104,17 @@ def _book(desk: Desk, account: str, asset: str, amount: str, command: Callable[[
 
 
 def _sentence(found: Account, stored: Stored, asset: Asset) -> str:
-    transfer = stored.record.transfers[0]
-    held = transfer.target_after if transfer.target in PLACES else transfer.source_after
-    place = transfer.target if transfer.target in PLACES else transfer.source
-    return (
-        f"{found.name}: {asset.text(transfer.amount)} {asset.name} from {wording.PLACES[transfer.source]} to "
-        f"{wording.PLACES[transfer.target]}; {wording.PLACES[place]} now {asset.text(held)} "
-        f"(record {stored.record.number})"
+    """Every transfer, and what the last one left where it went; what is owed is positive, as everywhere."""
+    transfers = stored.record.transfers
+    moved = ", ".join(
+        f"{asset.text(each.amount)} {asset.name} from {wording.PLACES[each.source]} to {wording.PLACES[each.target]}"
+        for each in transfers
     )
+    last = transfers[-1]
+    inside = last.target in PLACES
+    place, held = (last.target, last.target_after) if inside else (last.source, last.source_after)
+    held = -held if place in OWED else held
+    return f"{found.name}: {moved}; {wording.PLACES[place]} now {asset.text(held)} (record {stored.record.number})"
 
 
 @click.command()

@@ -41,6 +41,7 @@ HISTORY: Final = (
     Column("Amount", number=True),
     Column("From"),
     Column("To"),
+    Column("Found", number=True),
 )
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -97,25 +98,40 @@ def history(
     rows = [row for stored in listed for row in _history_rows(stored, assets)]
     desk.answer(
         [records.record_document(stored, assets) for stored in listed],
-        lambda: screen.table(HISTORY, rows) if rows else screen.line("no records"),
+        lambda: _print_history(rows),
     )
 
 
+def _print_history(rows: list[list[str]]) -> None:
+    """A terminal leaves out what was found if nothing was; plain text always has every column."""
+    if not rows:
+        screen.line("no records")
+        return
+    shown = len(HISTORY) - (screen.on_terminal() and not any(row[-1] for row in rows))
+    screen.table(HISTORY[:shown], [row[:shown] for row in rows])
+
+
 def _history_rows(stored: Stored, assets: Assets) -> Iterator[list[str]]:
-    """One row for each transfer, or one for a record that moved nothing."""
+    """One row for each transfer, or one for a record that moved nothing: what was set stands under To."""
     record = stored.record
     head = [str(record.number), wording.moment(record.timestamp), records.kind_of(record.command)]
     head.append(records.cause_of(record.command))
+    found = {each.asset: assets[each.asset].fixed(each.amount) for each in record.body.found}
     for transfer in record.transfers:
         amount = assets[transfer.asset].fixed(transfer.amount)
-        yield [
-            *head,
-            transfer.asset,
-            amount,
-            *(PLACES.get(place, place) for place in (transfer.source, transfer.target)),
-        ]
+        ends = (PLACES.get(place, place) for place in (transfer.source, transfer.target))
+        yield [*head, transfer.asset, amount, *ends, found.pop(transfer.asset, "")]
     if not record.transfers:
-        yield [*head, "", "", "", ""]
+        yield [*head, *_what_was_set(records.command_document(record.command, assets)), ""]
+
+
+def _what_was_set(command: records.Document) -> list[str]:
+    """A switch, or a position: its symbol and size."""
+    if "on" in command:
+        return ["", "", "", "on" if command["on"] else "off"]
+    if "entry_price" in command:
+        return [command["symbol"], command["amount"], "", command["wallet"]]
+    return ["", "", "", ""]
 
 
 # Export ---------------------------------------------------------------------------------------------------------------
