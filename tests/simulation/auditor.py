@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from ipaddress import ip_address, ip_network
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
@@ -36,10 +37,32 @@ WEIGHTS: Final = {
     ("GET", "/papi/v1/cm/account"): 5,
     ("GET", "/papi/v1/um/income"): 30,
     ("GET", "/papi/v1/cm/income"): 30,
+    ("POST", "/papi/v1/bnb-transfer"): 750,
+    ("GET", "/papi/v1/repay-futures-switch"): 30,
+    ("POST", "/papi/v1/repay-futures-switch"): 750,
+    ("POST", "/papi/v1/repay-futures-negative-balance"): 750,
+    ("POST", "/papi/v1/marginLoan"): 100,
+    ("POST", "/papi/v1/repayLoan"): 100,
+    ("GET", "/papi/v1/margin/marginLoan"): 10,
+    ("GET", "/papi/v1/margin/repayLoan"): 10,
+    ("GET", "/papi/v1/margin/marginInterestHistory"): 1,
+    ("GET", "/papi/v1/portfolio/interest-history"): 50,
+    ("GET", "/papi/v1/portfolio/negative-balance-exchange-record"): 100,
     ("GET", "/papi/v1/ping"): 1,
     ("GET", "/papi/v1/time"): 1,
 }
+READERS_MAY: Final = "/papi/v1/repay-futures-negative-balance"
+"""The one call that moves money and asks for no right to trade."""
+LOAN: Final = 1_000_000
+"""Whole coins of an asset that may be owed."""
 OPEN: Final = frozenset({"/papi/v1/ping", "/papi/v1/time"})
+HISTORIES: Final = {
+    "/papi/v1/margin/marginLoan": "loan",
+    "/papi/v1/margin/repayLoan": "repay",
+    "/papi/v1/margin/marginInterestHistory": "charge",
+    "/papi/v1/portfolio/interest-history": "interest",
+    "/papi/v1/portfolio/negative-balance-exchange-record": "exchange",
+}
 NOTHING_HAPPENED: Final = frozenset({-1001, -1016})
 PERHAPS: Final = frozenset({-1007, None})
 """Codes after which a command may be in the journal; None is no answer at all."""
@@ -104,7 +127,8 @@ class Auditor:
         self._given: list[Given] = []
         self._claims: dict[str, list[Claim]] = defaultdict(list)
         self._vain: dict[int, list[float]] = defaultdict(list)
-        self._rows: dict[str, list[tuple[Row, Command, list[Any]]]] = defaultdict(list)
+        self._rows: dict[str, list[tuple[Row, Command, list[Any], list[Any]]]] = defaultdict(list)
+        """By account: its records, each with its command, its transfers and what was found."""
         self._places: dict[str, list[int]] = defaultdict(list)
         """By account: the sequences of its records."""
 
@@ -149,7 +173,7 @@ class Auditor:
                 self._find(f"record {place}: the digest does not follow")
                 chain[row.account] = row.digest
             body = json.loads(row.text)
-            own.append((row, body["command"], body["transfers"]))
+            own.append((row, body["command"], body["transfers"], body.get("found", [])))
             self._places[row.account].append(row.sequence)
 
     def _conservation(self) -> None:
@@ -157,8 +181,10 @@ class Auditor:
         inside: Counter[str] = Counter()
         brought: Counter[str] = Counter()
         for rows in self._rows.values():
-            for row, command, transfers in rows:
+            for row, command, transfers, _ in rows:
                 for asset, amount, source, target, *_ in transfers:
+                    if command["type"] in {"NegativeInterest", "AutoExchange"}:
+                        brought[asset] += amount * ((source == "market") - (target == "market"))
                     inside[asset] += amount * ((target in INNER) - (source in INNER))
                     if command["type"].endswith("Collection") and (asset, source) == ("BNB", "um"):
                         self._find(f"record {row.sequence}: a collection moved BNB out of UM")
@@ -204,7 +230,7 @@ class Auditor:
         assert exchange.api_key is not None
         account = self.history.keys[exchange.api_key].account
         if exchange.method == "POST":
-            self._collection(exchange, sent, account, code, what)
+            self._order(exchange, sent, account, code, what)
         elif code is not None and code != -1001:
             self._reading(exchange, sent, account, code, what)
 
@@ -287,7 +313,7 @@ class Auditor:
             return -1102
         if hmac.new(key.secret.encode(), payload, "sha256").hexdigest() != signature.lower():
             return -1022
-        needed = "TRADE" if exchange.method == "POST" else "READ"
+        needed = "TRADE" if exchange.method == "POST" and exchange.path != READERS_MAY else "READ"
         listed = any(ip_address(exchange.address) in ip_network(text) for text in key.ip_allow)
         allowed = needed in key.permissions and (listed or not key.ip_allow)
         return None if allowed and self.history.accounts[key.account] else -2015
@@ -316,17 +342,62 @@ class Auditor:
 
     # Commands --------------------------------------------------------------------------------------------------------
 
-    def _collection(self, exchange: Exchange, sent: dict[str, str], account: str, code: int | None, what: str) -> None:
+    def _order(self, exchange: Exchange, sent: dict[str, str], account: str, code: int | None, what: str) -> None:
         retry_after = dict(exchange.headers).get(b"retry-after")
-        command: Command | int = {"type": "AutoCollection", "trigger": "API"}
-        if exchange.path.endswith("asset-collection"):
-            command = self._asset_collection(sent)
+        command = self._asked_for(exchange.path.rpartition("/")[2], sent)
         if isinstance(command, int):
             self._expect(what, code, {command, -1001, None} if code is None else {command, -1001})
             return
-        if code == 0 and json.loads(exchange.answer) != {"msg": "success"}:
+        if code == 0 and command["type"] in {"BnbTransfer", "Borrow", "Repay"}:
+            self._has_its_id(exchange, account, command, what)
+        elif code == 0 and json.loads(exchange.answer) != {"msg": "success"}:
             self._find(f"{what}: success is said as {exchange.answer!r}")
         self._command(Given(exchange, account, command, code, int(retry_after) if retry_after else None), what)
+
+    def _has_its_id(self, exchange: Exchange, account: str, command: Command, what: str) -> None:
+        """The id that was told is that of a record of this command, written while the question was under way."""
+        number, place = divmod(json.loads(exchange.answer)["tranId"], 10**6)
+        row, written, *_ = self._rows[account][number - 1] if number <= len(self._rows[account]) else (None, {})
+        if (
+            row is None
+            or place
+            or same(written) != same(command)
+            or not exchange.before < row.sequence <= exchange.after
+        ):
+            self._find(f"{what}: was told {exchange.answer!r}, which is another record or none")
+
+    def _asked_for(self, name: str, sent: dict[str, str]) -> Command | int:
+        """The command that a request names, or the code it is refused with before the ledger sees it."""
+        match name:
+            case "auto-collection":
+                return {"type": "AutoCollection", "trigger": "API"}
+            case "asset-collection":
+                return self._asset_collection(sent)
+            case "repay-futures-negative-balance":
+                return {"type": "RepayNegative", "trigger": "API"}
+            case "repay-futures-switch":
+                said = sent.get("autoRepay")
+                if said not in {"true", "false", "True", "False"}:
+                    return -1130 if said else -1102
+                return {"type": "SetAutoRepay", "on": said.lower() == "true", "trigger": "API"}
+            case "bnb-transfer":
+                side, asset = sent.get("transferSide"), "BNB"
+                if not sent.get("amount") or not side:
+                    return -1102
+                if side not in {"TO_UM", "FROM_UM"}:
+                    return -1130
+                command: Command = {"type": "BnbTransfer", "side": side, "trigger": "API"}
+            case _:
+                asset = sent.get("asset", "")
+                if not asset or not sent.get("amount"):
+                    return -1102
+                if asset not in self.terms.scales:
+                    return -1108
+                command = {"type": "Repay", "asset": asset}
+                if name == "marginLoan":
+                    command |= {"type": "Borrow", "limit": min(LOAN * 10 ** self.terms.scales[asset], 2**63 - 1)}
+        command["amount"], refused = whole_units(sent["amount"], self.terms.scales[asset])
+        return refused or command
 
     def _asset_collection(self, sent: dict[str, str]) -> Command | int:
         """The command that a request for one asset names, or the code it is refused with before the ledger sees it."""
@@ -372,12 +443,12 @@ class Auditor:
             return
         if given.account not in self.history.accounts:
             self._expect(what, code, {-1109})
-        elif code == QUOTA and command["type"] == "AutoCollection":
+        elif code == QUOTA:
             low, high, retry = asked.clock_low, asked.clock_high, given.retry_after
             self._claim(
                 given.account,
                 asked,
-                lambda account: account.refuses(command["trigger"], low, high, retry),
+                lambda account: account.refuses(command, low, high, retry),
                 f"{what}: refused by quota, to try again in {retry} s",
             )
         else:
@@ -395,18 +466,17 @@ class Auditor:
         if preview.account not in self.history.accounts:
             self._expect(what, preview.code, {-1109})
             return
-        trigger = command["trigger"] if command["type"] == "AutoCollection" else "OPERATOR"
         low, high = preview.clock_low, preview.clock_high
         left = list(preview.left.values())
 
         def holds(account: Account) -> bool:
-            bounds = [*zip(account.left(trigger, low), account.left(trigger, high), strict=True)]
+            bounds = [*zip(account.left(command, low), account.left(command, high), strict=True)]
             if len(bounds) != len(left) or not all(
                 min(b) <= one <= max(b) for b, one in zip(bounds, left, strict=True)
             ):
                 return False
             if preview.code == QUOTA:
-                return account.refuses(trigger, low, high, preview.retry_after)
+                return account.refuses(command, low, high, preview.retry_after)
             due = account.outcome(command)
             return due == preview.code if isinstance(due, int) else not preview.code and [*map(list, due)] == moves
 
@@ -422,7 +492,7 @@ class Auditor:
         records: dict[str, list[int]] = defaultdict(list)
         for account, rows in self._rows.items():
             before = 0
-            for row, command, _ in rows:
+            for row, command, *_ in rows:
                 name = account + same(command)
                 records[name].append(row.sequence)
                 if row.timestamp < before:
@@ -450,31 +520,45 @@ class Auditor:
         self._claims[account].append(Claim(bisect_right(places, asked.before), last, holds, says))
 
     def _reading(self, exchange: Exchange, sent: dict[str, str], account: str, code: int, what: str) -> None:
-        asset, path = sent.get("asset"), exchange.path
-        if path.endswith("/balance") and asset is not None and asset not in self.terms.scales:
-            self._expect(what, code, {-1108})
-            return
-        if path.endswith("/income") and (refused := self._refused_income(path, sent, exchange.clock)):
+        path = exchange.path
+        if refused := self._refused_reading(path, sent, exchange.clock):
             self._expect(what, code, {refused})
             return
         if code:
             self._find(f"{what}: a reading was refused with {code}")
             return
-        seen = json.loads(exchange.answer)
-        wallet = "cm" if "/cm/" in path else "um"
-        expected: Callable[[Account], Any]
-        if path.endswith("/income"):
-            expected = lambda own: own.income_rows(wallet, sent, exchange.clock)  # noqa: E731
-        elif path.endswith("m/account"):
-            expected = lambda own: own.wallet(wallet)  # noqa: E731
-        elif path.endswith("/account"):
-            expected = Account.information
-        elif asset is not None:
-            expected = lambda own: own.asset_balance(asset)  # noqa: E731
-        else:
-            expected = Account.balance
+        seen = exchanged(exchange.answer) if HISTORIES.get(path) == "exchange" else json.loads(exchange.answer)
+        expected = self._expected(path, sent, exchange.clock)
         says = f"{what}: {exchange.answer.decode()} is not what the account held"
         self._claim(account, exchange, lambda own: bool(expected(own) == seen), says)
+
+    def _refused_reading(self, path: str, sent: dict[str, str], clock: int) -> int:
+        if path.endswith("/income"):
+            return self._refused_income(path, sent, clock)
+        if kind := HISTORIES.get(path):
+            return self._refused_history(kind, sent)
+        unknown = path.endswith("/balance") and sent.get("asset", "USDT") not in self.terms.scales
+        return -1108 if unknown else 0
+
+    @staticmethod
+    def _expected(path: str, sent: dict[str, str], clock: int) -> Callable[[Account], Any]:
+        """What the answer must be, given what the account held."""
+        wallet, kind = "cm" if "/cm/" in path else "um", HISTORIES.get(path, "")
+        match kind or path.rpartition("/")[2]:
+            case "exchange":
+                return lambda own: own.exchanges(sent)
+            case "interest":
+                return lambda own: own.history(kind, sent, clock)[: int(sent.get("size", 10))]
+            case "loan" | "repay" | "charge":
+                return lambda own: own.page(kind, sent, clock)
+            case "repay-futures-switch":
+                return lambda own: {"autoRepay": own.auto_repay}
+            case "income":
+                return lambda own: own.income_rows(wallet, sent, clock)
+            case "account":
+                return (lambda own: own.wallet(wallet)) if path.endswith("m/account") else Account.information
+        asset = sent.get("asset")
+        return Account.balance if asset is None else lambda own: own.asset_balance(asset)
 
     @staticmethod
     def _refused_income(path: str, sent: dict[str, str], clock: int) -> int:
@@ -487,6 +571,20 @@ class Auditor:
         if "/cm/" in path and start is not None and int(end or clock) - int(start) > 200 * 86_400_000:
             return -4165
         return 0 if limit else -1130
+
+    def _refused_history(self, kind: str, sent: dict[str, str]) -> int:
+        asset, start, end = sent.get("asset"), sent.get("startTime"), sent.get("endTime")
+        if kind in {"loan", "repay"} and not asset:
+            return -1102
+        if asset is not None and asset not in self.terms.scales:
+            return -1108
+        if "0" in {sent.get("current"), sent.get("size")}:
+            return -1130
+        if start is not None and end is not None and "txId" not in sent:
+            span = int(end) - int(start)
+            longest = 92 if kind == "exchange" else 30
+            return -1023 if span < 0 else -4165 if span > longest * 86_400_000 else 0
+        return 0
 
     def _replay(self, name: str) -> None:
         """The account's life from its commands; each record and each claim is held against it."""
@@ -504,11 +602,12 @@ class Auditor:
                     self._find(claim.says)
                 open_claims.remove(claim)
 
-    def _record(self, account: Account, row: Row, command: Command, transfers: list[Any]) -> None:
+    def _record(self, account: Account, row: Row, command: Command, transfers: list[Any], found: list[Any]) -> None:
         """What a record moved is what its command had to move; then the model goes on from what it should have been."""
-        trigger = command.get("trigger", "")
-        if command["type"] == "AutoCollection" and not account.may_collect(trigger, row.timestamp):
-            self._find(f"record {row.sequence}: over the quota of {trigger}")
+        if not account.may(command, row.timestamp):
+            self._find(f"record {row.sequence}: over the quota of {command}")
+        if account.found(command) != found:
+            self._find(f"record {row.sequence}: {command} had to find {account.found(command)}, found {found}")
         due = account.outcome(command)
         if isinstance(due, int):
             self._find(f"record {row.sequence}: {command} had to be refused with {due}")
@@ -520,7 +619,17 @@ class Auditor:
 
 def same(command: Command) -> str:
     """One text for one command, whatever the order of its fields; what is left out is empty."""
-    return json.dumps({name: value for name, value in sorted(command.items()) if value not in {None, ""}})
+    return json.dumps({name: value for name, value in sorted(command.items()) if value is not None and value != ""})
+
+
+def exchanged(answer: bytes) -> list[tuple[int, str, Decimal, Decimal]]:
+    """The rows of an answer about exchanges; its numbers are taken as they are written."""
+    seen = json.loads(answer, parse_float=Decimal, parse_int=Decimal)
+    return [
+        (int(row["startTime"]), one["asset"], one["negativeBalance"], one["negativeMaxThreshold"])
+        for row in seen["rows"]
+        for one in row["details"]
+    ]
 
 
 def paired(given: Iterable[Given], sequences: list[int]) -> tuple[list[Given], list[int]]:

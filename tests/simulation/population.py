@@ -16,11 +16,22 @@ from catchment.ledger.commands import (
     Adjustment,
     AssetCollection,
     AutoCollection,
+    AutoExchange,
+    BnbTransfer,
+    Borrow,
     Command,
     Deposit,
     MarginAdjustment,
     MarginReason,
+    NegativeInterest,
+    Offer,
     Reason,
+    Repay,
+    RepayNegative,
+    SetAutoCollection,
+    SetAutoRepay,
+    Side,
+    Terms,
     Trigger,
     Withdrawal,
 )
@@ -38,6 +49,18 @@ PATIENCE_S: Final = 7_200
 """How long the end waits for those who are not done, in seconds."""
 AUTO: Final = "/papi/v1/auto-collection"
 ASSET: Final = "/papi/v1/asset-collection"
+BNB: Final = "/papi/v1/bnb-transfer"
+SWITCH: Final = "/papi/v1/repay-futures-switch"
+REPAY_NEGATIVE: Final = "/papi/v1/repay-futures-negative-balance"
+BORROW: Final = "/papi/v1/marginLoan"
+REPAY: Final = "/papi/v1/repayLoan"
+HISTORIES: Final = (
+    "/papi/v1/margin/marginLoan",
+    "/papi/v1/margin/repayLoan",
+    "/papi/v1/margin/marginInterestHistory",
+    "/papi/v1/portfolio/interest-history",
+    "/papi/v1/portfolio/negative-balance-exchange-record",
+)
 ASSETS: Final = ("USDT", "BTC", "BNB", "BNB", "WHOLE", "TINY")
 AMOUNTS: Final = ("1", "0.5", "3e0", "0.00000001", "0.000000000000000000001", "0", "-1", "abc", "9" * 30, "12345.5", "")
 
@@ -62,6 +85,9 @@ class Population:
             (18, self.collect_asset),
             (22, self.read),
             (5, self.nonsense),
+            (10, self.around_margin),
+            (6, self.read_around_margin),
+            (2, self.burn_bnb),
             (8, self.press_button),
             (34, self.operate),
             (3, self.operate_much),
@@ -69,6 +95,9 @@ class Population:
             (3, self.burn_quota),
             (6, self.change_keys),
             (4, self.at_the_command_line),
+            (2, self.look_after),
+            (1, self.turn_much),
+            (1, self.schedule_much),
         ]
 
     async def live(self, seconds: float) -> None:
@@ -150,6 +179,51 @@ class Population:
                 del parameters[rng.choice(["asset", "amount", "futureType"])]
         await self.ask(self.person(), "POST", ASSET, **parameters)
 
+    async def around_margin(self) -> None:
+        """BNB, repaying and its switch, loans; some of it badly asked."""
+        rng, person = self.rng, self.person()
+        amount = rng.choice(AMOUNTS) if rng.random() < 0.4 else f"{rng.random() * 10 ** rng.choice([0, 1, 7]):.8f}"
+        match rng.randrange(8):
+            case 0 | 1 | 2:
+                sides = ["TO_UM", "FROM_UM", "TO_UM", "FROM_UM", "TO_CM", ""]
+                await self.ask(person, "POST", BNB, amount=amount, transferSide=rng.choice(sides))
+            case 3:
+                await self.ask(person, "POST", REPAY_NEGATIVE)
+            case 4:
+                said = rng.choice(["true", "True", "false", "False", "true", "false", "yes", ""])
+                await self.ask(person, "POST", SWITCH, autoRepay=said)
+            case 5 | 6:
+                await self.ask(person, "POST", BORROW, asset=rng.choice([*ASSETS, "NONE"]), amount=amount)
+            case _:
+                asset = rng.choice([*ASSETS, "NONE"])
+                if rng.random() < 0.7:
+                    await self.ask(person, "POST", BORROW, asset=asset, amount=amount)
+                await self.ask(person, "POST", REPAY, asset=asset, amount=amount if rng.random() < 0.5 else "0.5")
+
+    async def read_around_margin(self) -> None:
+        rng, now, day = self.rng, self.world.wall(), 86_400_000
+        path = rng.choice([SWITCH, *HISTORIES])
+        choices: dict[str, Any] = {
+            "startTime": now - rng.randrange(40 * day),
+            "endTime": now - rng.randrange(7_200_000),
+            "asset": rng.choice([*ASSETS, "NONE"]),
+            "size": rng.choice([0, 1, 5, 100]),
+            "current": rng.choice([0, 1, 2, 3]),
+            "txId": rng.randrange(1, 40) * 10**6,
+        }
+        if path == SWITCH:
+            choices = {}
+        if not path.endswith("Loan"):
+            choices.pop("txId", None)
+        if "portfolio" in path:
+            choices.pop("current")
+        parameters = {name: value for name, value in choices.items() if rng.random() < 0.4}
+        if path.endswith("Loan") and rng.random() < 0.9:
+            parameters["asset"] = choices["asset"]
+        if path.endswith("exchange-record"):
+            parameters = {"startTime": choices["startTime"], "endTime": choices["endTime"]}
+        await self.ask(self.person(), "GET", path, **parameters)
+
     async def read(self) -> None:
         rng = self.rng
         person = self.person()
@@ -210,6 +284,16 @@ class Population:
             elif rng.random() < 0.2:
                 await asyncio.sleep(rng.random())
 
+    async def burn_bnb(self) -> None:
+        """BNB there and back until the quota refuses, and again at the very millisecond it may."""
+        person, server = self.person(), self.world.any_server()
+        if server is None or server.gone:
+            return
+        await self._order(server, person, Deposit("BNB", 10**9))
+        sent = [{"amount": "0.1", "transferSide": self.rng.choice(["TO_UM", "TO_UM", "FROM_UM"])} for _ in range(16)]
+        await asyncio.gather(*(self._from_anywhere(person, None, BNB, **one) for one in sent))
+        await self._at_the_edge(person, 600_000, BnbTransfer, BNB, amount="0.1", transferSide="TO_UM")
+
     async def burn_quota(self) -> None:
         """Collect until the quota refuses, from many addresses, and again at the very millisecond it may."""
         rng, world, person = self.rng, self.world, self.person()
@@ -221,26 +305,36 @@ class Population:
             answers = await asyncio.gather(*asked)
             if any(answer is not None and code_of(answer) == -1003 for answer in answers):
                 break
-        server = world.any_server()
+        await self._at_the_edge(person, HOUR_MS, AutoCollection, AUTO)
+
+    async def _at_the_edge(self, person: Person, length: int, kind: type[Command], path: str, **sent: Any) -> None:
+        """Ask again when the oldest use of a rolling window stops counting, a millisecond before, or after."""
+        rng, server = self.rng, self.world.any_server()
         if server is None or server.gone:
             return
-        now = server.clock.now()
-        page = {"since": now - HOUR_MS, "until": 2**62, "limit": 1_000}
+        page = {"since": server.clock.now() - length, "until": 2**62, "limit": 1_000}
         own = server.engine.history(person.account, **page, below=0, newest_first=False)
-        times = [one.record.timestamp for one in own if one.record.command == AutoCollection(Trigger.API)]
+        times = [
+            one.record.timestamp
+            for one in own
+            if isinstance(one.record.command, kind) and getattr(one.record.command, "trigger", None) is Trigger.API
+        ]
         if times:
-            await self._until(server, times[0] + HOUR_MS + rng.choice([-1, 0, 1]))
-            await asyncio.gather(*(self._from_anywhere(person, server) for _ in range(rng.randint(1, 2))))
+            await self._until(server, times[0] + length + rng.choice([-1, 0, 1]))
+            asked = (self._from_anywhere(person, server, path, **sent) for _ in range(rng.randint(1, 2)))
+            await asyncio.gather(*asked)
 
-    async def _from_anywhere(self, person: Person, server: Server | None = None) -> Exchange | None:
-        """A collection from an address not seen before, by a key that may do it from anywhere if there is one."""
+    async def _from_anywhere(
+        self, person: Person, server: Server | None = None, path: str = AUTO, **sent: Any
+    ) -> Exchange | None:
+        """A call from an address not seen before, by a key that may make it from anywhere if there is one."""
         if not person.keys:
             return None
         fit = [key for key in person.keys if not key.ip_allow and "TRADE" in key.permissions]
         key = self.rng.choice(fit or person.keys)
         address = f"10.8.{self.rng.randrange(256)}.{self.rng.randrange(256)}"
         return await self.world.request(
-            address, "POST", AUTO, query=self.signed(key, {}), api_key=key.api_key, server=server
+            address, "POST", path, query=self.signed(key, sent), api_key=key.api_key, server=server
         )
 
     async def _until(self, server: Server, time: int) -> None:
@@ -263,7 +357,11 @@ class Population:
             amount = 2**63 - 1 - rng.randrange(3)
         wallet = rng.choice([Wallet.UM, Wallet.UM, Wallet.CM, Wallet.CM, Wallet.MARGIN])
         signed = amount * rng.choice([1, 1, 1, -1])
-        match rng.randrange(12):
+        match rng.randrange(16):
+            case 12 | 13 | 14:
+                return self.margin_command(asset, amount, signed)
+            case 15:
+                return self.own_command()
             case 0 | 1:
                 return Deposit(asset, amount if rng.random() < 0.95 else -amount)
             case 2:
@@ -277,6 +375,66 @@ class Population:
                 return AssetCollection(asset, Trigger.OPERATOR, amount if both else None, wallet if both else None)
         symbol = rng.choice(["", "BTCUSDT"])
         return Adjustment(wallet, asset, signed if rng.random() < 0.98 else 0, rng.choice(list(Reason)), symbol)
+
+    def margin_command(self, asset: str, amount: int, signed: int) -> Command:
+        """What a dashboard or a command line asks for around Cross Margin."""
+        rng = self.rng
+        by = rng.choice([Trigger.BUTTON, Trigger.OPERATOR])
+        match rng.randrange(7):
+            case 0:
+                return BnbTransfer(signed, rng.choice(list(Side)), by)
+            case 1 | 2:
+                return RepayNegative(by)
+            case 3:
+                return SetAutoRepay(rng.random() < 0.7, by)
+            case 4:
+                return SetAutoCollection(rng.random() < 0.7, by)
+            case 5:
+                return Borrow(asset, signed, rng.choice([10**9, 10**12, 2**63 - 1]))
+        return Repay(asset, signed)
+
+    def own_command(self) -> Command:
+        """What the venue does by its own schedule, and at times twice."""
+        rng = self.rng
+        match rng.randrange(4):
+            case 0:
+                return RepayNegative(Trigger.SCHEDULE)
+            case 1:
+                return AutoCollection(Trigger.SCHEDULE)
+            case 2:
+                names = rng.sample(sorted(set(ASSETS)), 3)
+                terms = (Terms(name, rng.choice([0, 10**6]), rng.choice([1, 10**4, 10**7])) for name in names)
+                return NegativeInterest(self.world.wall() // 86_400_000, tuple(terms))
+        scales = {"WHOLE": 0, "TINY": 18}
+        names = rng.sample(sorted(set(ASSETS)), 4)
+        offers = [
+            Offer(name, rng.choice([1, 10**8, 7 * 10**12]), rng.choice([0, 9 * 10**7, 10**8]), scales.get(name, 8))
+            for name in names
+        ]
+        return AutoExchange(offers[0], rng.choice([0, 10, 10**8]), tuple(offers[rng.choice([0, 1]) :]))
+
+    async def look_after(self) -> None:
+        """The venue's own doings, for everybody."""
+        for person in self.people:
+            server = self.world.any_server()
+            if server is not None:
+                await self._order(server, person, self.own_command())
+
+    async def turn_much(self) -> None:
+        """More changes of Auto Repay than a day allows."""
+        server = self.world.any_server()
+        if server is not None:
+            changes = [SetAutoRepay(change % 2 == 0, Trigger.BUTTON) for change in range(self.rng.randint(3, 22))]
+            await self._order(server, self.person(), *changes)
+
+    async def schedule_much(self) -> None:
+        """The venue collects by itself, at times more often than it may."""
+        server = self.world.any_server()
+        if server is not None:
+            person, fills = self.person(), Adjustment(Wallet.CM, "BTC", 5, Reason.REALIZED_PNL)
+            pair: list[Command] = [fills, AutoCollection(Trigger.SCHEDULE)]
+            await self._order(server, person, SetAutoCollection(True, Trigger.BUTTON))
+            await self._order(server, person, *pair * self.rng.choice([1, 1, 14]))
 
     async def operate(self) -> None:
         server = self.world.any_server()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 
 from catchment import batcher, errors, limits, venue, writer
 from catchment.asset import Asset
-from catchment.ledger import collection, journal, ledger, quota
-from catchment.ledger.commands import AutoCollection, Command, Deposit
+from catchment.errors import Rejection
+from catchment.ledger import collection, journal, ledger, negative, quota
+from catchment.ledger.balance import Standing, balance_of
+from catchment.ledger.commands import AutoCollection, Borrow, Command, Deposit, NegativeInterest, Repay
 from catchment.ledger.journal import Record
 from catchment.ledger.quota import Window
 from catchment.ledger.transfer import Move
+from catchment.papi import bnb, history, repay
 from catchment.store import memory, states
 from catchment.store.base import StoreUnknown
 from catchment.wallet import Place
@@ -89,9 +93,9 @@ def window_a_millisecond_short(patch: pytest.MonkeyPatch) -> None:
     _move_window(patch, 1)
 
 
-def _move_window(patch: pytest.MonkeyPatch, by: int) -> None:
+def _move_window(patch: pytest.MonkeyPatch, by: int, moved: Window = Window.ROLLING_HOUR) -> None:
     real = Window.start
-    patch.setattr(Window, "start", lambda self, now: real(self, now) + (by if self is Window.ROLLING_HOUR else 0))
+    patch.setattr(Window, "start", lambda self, now: real(self, now) + (by if self is moved else 0))
 
 
 def lost_answer(patch: pytest.MonkeyPatch) -> None:
@@ -260,6 +264,95 @@ def a_digit_lost(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Asset, "text", lambda self, units: real(self, units if units < 10**11 else units - units % 10))
 
 
+def one_bnb_transfer_too_many(patch: pytest.MonkeyPatch) -> None:
+    real = venue.rules_of
+    patch.setattr(venue, "rules_of", lambda settings: replace(real(settings), bnb_transfers=11))
+
+
+def ten_minutes_a_millisecond_short(patch: pytest.MonkeyPatch) -> None:
+    _move_window(patch, 1, Window.TEN_MINUTES)
+
+
+def one_switch_too_few(patch: pytest.MonkeyPatch) -> None:
+    real = venue.rules_of
+    patch.setattr(venue, "rules_of", lambda settings: replace(real(settings), switches_per_day=19))
+
+
+def repay_that_overdraws(patch: pytest.MonkeyPatch) -> None:
+    """A hole is filled whole, whatever is free."""
+
+    def repaying(state: Any, command: Any) -> Any:
+        return [
+            Move(asset, -balance.at(place), Place.MARGIN_FREE, place)
+            for asset, balance in state.balances.items()
+            for place in (Place.UM, Place.CM)
+            if balance.at(place) < 0
+        ]
+
+    patch.setattr(negative, "repaying", repaying)
+    patch.setattr(ledger, "NON_NEGATIVE", frozenset())
+
+
+def interest_charged_twice(patch: pytest.MonkeyPatch) -> None:
+    """Nobody remembers which day was charged."""
+    patch.delitem(ledger._EFFECTS, NegativeInterest)
+
+
+def interest_rounded_down(patch: pytest.MonkeyPatch) -> None:
+    """In the customer's favour, by one unit."""
+    real = negative.interest
+
+    def interest(state: Any, command: Any) -> Any:
+        plan = real(state, command)
+        if isinstance(plan, Rejection):
+            return plan
+        moves, found = plan
+        return [Move(one.asset, one.amount - 1, one.source, one.target) for one in moves if one.amount > 1], found
+
+    patch.setattr(negative, "interest", interest)
+
+
+def exchange_that_overshoots(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(negative, "BROUGHT_DOWN_TO", (79, 100))
+
+
+def principal_before_interest(patch: pytest.MonkeyPatch) -> None:
+    """A repayment goes to what was borrowed first."""
+
+    def repay(state: Any, command: Repay, now: int, rules: Any) -> Any:
+        balance = balance_of(state, command.asset)
+        principal = min(command.amount, -balance.borrowed)
+        if not 0 < command.amount <= -balance.borrowed - balance.interest:
+            return errors.REPAY_EXCEEDS_DEBT()
+        ends = ((principal, Place.BORROWED), (command.amount - principal, Place.INTEREST))
+        return [Move(command.asset, amount, Place.MARGIN_FREE, place) for amount, place in ends if amount]
+
+    patch.setitem(ledger._PLANS, Repay, repay)
+
+
+def loan_over_the_limit(patch: pytest.MonkeyPatch) -> None:
+    """Interest that is owed does not count."""
+
+    def borrow(state: Any, command: Borrow, now: int, rules: Any) -> Any:
+        if command.amount <= 0:
+            return errors.AMOUNT_MUST_BE_POSITIVE()
+        if command.amount > command.limit:
+            return errors.EXCEED_MAX_BORROWABLE()
+        return [Move(command.asset, command.amount, Place.BORROWED, Place.MARGIN_FREE)]
+
+    patch.setitem(ledger._PLANS, Borrow, borrow)
+
+
+def id_of_the_record_before(patch: pytest.MonkeyPatch) -> None:
+    real = history.tran_id
+    patch.setattr(bnb, "tran_id", lambda record: real(record) - history.PLACES)
+
+
+def stale_switch(patch: pytest.MonkeyPatch) -> None:
+    """Auto Repay is told as it always was."""
+    patch.setattr(repay, "standing_of", lambda state: Standing())
+
+
 PLANTS: list[tuple[Plant, str]] = [
     (skipped_entry, "had to move"),
     (double_apply, "had to move"),
@@ -286,6 +379,17 @@ PLANTS: list[tuple[Plant, str]] = [
     (free_request, "header says"),
     (ban_a_refusal_late, "expected 418"),
     (a_digit_lost, "is not what the account held"),
+    (one_bnb_transfer_too_many, "over the quota of {'type': 'BnbTransfer'"),
+    (ten_minutes_a_millisecond_short, "over the quota of {'type': 'BnbTransfer'"),
+    (one_switch_too_few, "refused by quota"),
+    (repay_that_overdraws, "{'type': 'RepayNegative', 'trigger': 'API'} had to move"),
+    (interest_charged_twice, "had to be refused with -90012"),
+    (interest_rounded_down, "had to move"),
+    (exchange_that_overshoots, "had to move"),
+    (principal_before_interest, "had to move"),
+    (loan_over_the_limit, "had to be refused with -51006"),
+    (id_of_the_record_before, "which is another record or none"),
+    (stale_switch, "is not what the account held"),
 ]
 """Each with words of the finding that must name it."""
 
