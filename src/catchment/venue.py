@@ -23,7 +23,7 @@ from catchment.config import Settings
 from catchment.errors import Refused, Rejection
 from catchment.ledger import collection
 from catchment.ledger.balance import AccountId, AccountState
-from catchment.ledger.commands import AssetCollection, AutoCollection, Command, Trigger
+from catchment.ledger.commands import AutoCollection, Command, Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
@@ -96,12 +96,12 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """What a collection would do now: its transfers or its refusal, what stays and why, and what quotas leave."""
+    """What a command would do now: its transfers or its refusal, what stays in UM and CM and why, what quotas leave."""
 
     answer: Record | Rejection
     stays: list[collection.Stay]
     quotas: dict[str, tuple[int, int]]
-    """By quota: uses left before this collection, and the limit."""
+    """By quota: uses left before this command, and the limit."""
     state: AccountState | None = None
     """What all of it was read from."""
 
@@ -201,11 +201,11 @@ class Venue:
         """Hand a command to the writer. The answer is a stored record, a refusal, or OUTCOME_UNKNOWN."""
         return self._batcher.submit(account, command)
 
-    async def preview(self, account: AccountId, command: AutoCollection | AssetCollection) -> Preview:
+    async def preview(self, account: AccountId, command: Command) -> Preview:
         """What `submit` would answer now, by the same `decide`; nothing is written and no quota is used."""
         return await self._read(self._preview, account, command)
 
-    def _preview(self, account: AccountId, command: AutoCollection | AssetCollection) -> Preview:
+    def _preview(self, account: AccountId, command: Command) -> Preview:
         state = self._store.load([account]).get(account)
         if state is None:
             return Preview(errors.BAD_ACCOUNT(), [], {})
@@ -218,6 +218,21 @@ class Venue:
         answer = decide(account, state, command, now, self.rules)
         moved = answer.transfers if isinstance(answer, Record) else ()
         return Preview(answer, collection.stays(state, moved, self.rules.cm_bnb), left, state)
+
+    async def quotas(self, account: AccountId) -> dict[str, tuple[int, int]]:
+        """By quota in force: uses left, and the limit."""
+        return await self._read(self._quotas, account)
+
+    def _quotas(self, account: AccountId) -> dict[str, tuple[int, int]]:
+        state = self._store.load([account]).get(account, AccountState())
+        now = max(self.clock.now(), state.timestamp)
+        left = {}
+        for rule in self.rules.in_force:
+            use, start = state.quotas.get(rule.name), rule.window.start(now)
+            if use is None or use.since < start:  # what the state has counted may be too much
+                use = self._store.count_uses(account, rule.uses, start)
+            left[rule.name] = (max(0, rule.limit - use.used), rule.limit)
+        return left
 
     def submit_all(self, asked: Sequence[Asked]) -> asyncio.Future[list[Answer]]:
         """Many commands at once, in the writer's batches; answers in the order asked. Bounded by the queue."""

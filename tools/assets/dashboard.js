@@ -79,7 +79,12 @@ const values = (root) =>
 
 let before = null;
 document.body.addEventListener("htmx:beforeSwap", (event) => {
-  if (event.detail.target.id !== "wallets") return;
+  const { target, xhr } = event.detail;
+  if (target.id === "dialog-part") return;
+  // What cannot be read just now keeps the numbers there are; the next event, or the next half minute, tries again.
+  event.detail.shouldSwap &&= xhr.status < 400;
+  told(xhr.status < 400 && source?.readyState === EventSource.OPEN);
+  if (target.id !== "wallets" || !event.detail.shouldSwap) return;
   before = new Map([...values(document)].map(([name, cell]) => [name, cell.querySelector("data")?.value]));
 });
 document.body.addEventListener("htmx:afterSettle", () => {
@@ -127,7 +132,7 @@ function draw() {
   if (!graph.links.length) return box.replaceChildren();
   const width = box.clientWidth;
   const assets = graph.nodes.filter((node) => node.kind === "asset").length;
-  const height = Math.max(150, 34 * assets + 40);
+  const height = Math.max(90, 34 * assets + 40);
   sankey().nodeId((node) => node.id).nodeAlign(sankeyJustify).nodeSort(null).linkSort(null)
     .nodeWidth(8).nodePadding(14).extent([[1, 10], [width - 1, height - 10]])(graph);
   const picture = drawn("svg", { viewBox: `0 0 ${width} ${height}`, width, height });

@@ -7,12 +7,10 @@ from typing import Final
 from starlette.responses import Response
 
 from catchment import errors
-from catchment.dashboard.presses import press
+from catchment.dashboard.confirming import again_at, confirmed
 from catchment.dashboard.visit import Page, Visit
 from catchment.errors import Rejection
-from catchment.ledger.commands import AssetCollection, AutoCollection, Trigger
-
-LONGEST_NUMBER: Final = 18
+from catchment.ledger.commands import AssetCollection, AutoCollection
 
 
 async def preview(visit: Visit) -> Response | Rejection:
@@ -24,13 +22,12 @@ async def preview(visit: Visit) -> Response | Rejection:
     if found.state is None:
         return errors.BAD_ACCOUNT()
     refused = found.answer if isinstance(found.answer, Rejection) else None
-    wait = refused.retry_after if refused is not None else None
     return visit.render(
         "collect_part.html" if visit.part else "collect.html",
         asset=command.asset if isinstance(command, AssetCollection) else "",
         number=found.state.number,
         refused=refused,
-        again_at=visit.venue.clock.now() + 1_000 * wait if wait else 0,
+        again_at=again_at(visit, found),
         moves=() if isinstance(found.answer, Rejection) else found.answer.transfers,
         stays=[stay for stay in found.stays if not isinstance(command, AssetCollection) or stay.asset == command.asset],
         quotas={name: (left - 1, limit) for name, (left, limit) in found.quotas.items() if left},
@@ -40,23 +37,15 @@ async def preview(visit: Visit) -> Response | Rejection:
 async def collect(visit: Visit) -> Response | Rejection:
     """Collect what was confirmed; the second press of one confirmation shows what the first did."""
     command = _command(visit, visit.form.get("asset", ""))
-    after = visit.form.get("number", "")
-    if not (after.isascii() and after.isdigit() and len(after) <= LONGEST_NUMBER):
-        return errors.INVALID_PARAMETER("number")
-    pressed = (
-        command if isinstance(command, Rejection) else await press(visit.venue, visit.account, command, int(after))
-    )
-    if isinstance(pressed, Rejection):
-        return pressed
-    return visit.render("collected_part.html" if visit.part else "collected.html", pressed=pressed)
+    if isinstance(command, Rejection):
+        return command
+    return await confirmed(visit, command)
 
 
 def _command(visit: Visit, asset: str) -> AutoCollection | AssetCollection | Rejection:
-    operator = visit.session is not None and visit.session.operator
-    trigger = Trigger.OPERATOR if operator else Trigger.BUTTON
     if not asset:
-        return AutoCollection(trigger)
-    return AssetCollection(asset, trigger) if asset in visit.venue.assets else errors.BAD_ASSET()
+        return AutoCollection(visit.trigger)
+    return AssetCollection(asset, visit.trigger) if asset in visit.venue.assets else errors.BAD_ASSET()
 
 
 PAGES: Final = (

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from catchment import errors
-from catchment.dashboard import accounts, assets, collect, history, live, sign_in, wallets
+from catchment.dashboard import accounts, acts, assets, collect, history, live, sign_in, wallets
 from catchment.dashboard.people import People
 from catchment.dashboard.visit import LANGUAGE, LOOK, ROOT, Page, Visit, from_here, read_form
 from catchment.dashboard.words import LANGUAGES, LOOKS, Words, chosen
@@ -27,6 +27,7 @@ PAGES: Final[tuple[Page, ...]] = (
     *accounts.PAGES,
     *wallets.PAGES,
     *collect.PAGES,
+    *acts.PAGES,
     *history.PAGES,
     *live.PAGES,
 )

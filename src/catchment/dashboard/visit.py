@@ -16,6 +16,7 @@ from catchment.dashboard.people import People, Session, form_token
 from catchment.dashboard.words import Words
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
+from catchment.ledger.commands import Trigger
 from catchment.limits import MAX_BODY_BYTES, MAX_PARAMETERS, Weights
 from catchment.venue import Venue
 
@@ -83,6 +84,11 @@ class Visit:
         port = self.request.headers.get("host", "").rpartition(":")[2]
         name = f"catchment-{port}" if port.isdigit() else "catchment"
         return f"__Secure-{name}" if self.secure else name
+
+    @property
+    def trigger(self) -> Trigger:
+        """Who sets off what is done here: the operator's commands are under no quota of a person."""
+        return Trigger.OPERATOR if self.session is not None and self.session.operator else Trigger.BUTTON
 
     @property
     def form_token(self) -> str:

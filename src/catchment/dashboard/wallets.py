@@ -9,18 +9,23 @@ from starlette.responses import Response
 
 from catchment import errors
 from catchment.asset import Asset
+from catchment.dashboard.confirming import again_at
 from catchment.dashboard.flows import Flow, flows
 from catchment.dashboard.visit import Page, Visit
 from catchment.dashboard.words import _
 from catchment.errors import Rejection
-from catchment.ledger.balance import AccountState, Balance
+from catchment.ledger.balance import AccountState, Balance, Standing, standing_of
 from catchment.ledger.collection import BNB
 from catchment.ledger.commands import AssetCollection, AutoCollection, Trigger
 from catchment.ledger.journal import Stored
+from catchment.ledger.negative import owed
 from catchment.venue import STABLECOINS
 
 LOOKED_BACK: Final = 100
 """Records among which the last collection is looked for."""
+ALWAYS: Final = ("button_day", "shared_day", "api_hour", "bnb_10m")
+"""Quotas that are always shown."""
+SCHEDULED: Final = "schedule_hour"
 FIRST: Final = (*STABLECOINS, "BTC", "ETH", BNB)
 
 
@@ -73,6 +78,9 @@ class Picture(msgspec.Struct, frozen=True):
     again_at: int
     """When the button would no longer be refused, in milliseconds; 0 if that is not a matter of time."""
     last: Stored | None
+    switches: Standing
+    negative: bool
+    """Whether anything in UM or CM is."""
 
 
 async def show(visit: Visit) -> Response | Rejection:
@@ -90,13 +98,14 @@ async def read(visit: Visit) -> Picture | Rejection:
     # Under no quota, so it tells what would move even when the button's quota is spent.
     unbound = await venue.preview(account, AutoCollection(Trigger.OPERATOR))
     button = await venue.preview(account, AutoCollection(Trigger.BUTTON))
-    api = await venue.preview(account, AutoCollection(Trigger.API))
     if unbound.state is None:
         return errors.BAD_ACCOUNT()
-    own = unbound if visit.session is not None and visit.session.operator else button
+    own = button if visit.trigger is Trigger.BUTTON else unbound
     refused = own.answer if isinstance(own.answer, Rejection) else None
-    wait = refused.retry_after if refused is not None else None
-    gauges = [Gauge(name, limit - left, limit) for name, (left, limit) in (button.quotas | api.quotas).items()]
+    switches = standing_of(unbound.state)
+    quotas = await venue.quotas(account)
+    shown = [name for name in quotas if name in ALWAYS or (name == SCHEDULED and switches.auto_collection)]
+    gauges = [Gauge(name, quotas[name][1] - quotas[name][0], quotas[name][1]) for name in shown]
     gauges.append(Gauge("", visit.weights.used(visit.address, now), visit.weights.per_minute))
     return Picture(
         unbound.state.number,
@@ -104,8 +113,10 @@ async def read(visit: Visit) -> Picture | Rejection:
         flows(unbound, venue.assets, venue.prices),
         gauges,
         refused,
-        now + 1_000 * wait if wait else 0,
+        again_at(visit, own),
         await _last(visit),
+        switches,
+        any(owed(row.balance) for row in rows(unbound.state, venue.assets)),
     )
 
 

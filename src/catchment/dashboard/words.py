@@ -45,11 +45,22 @@ TRIGGERS: Final = {
     "SCHEDULE": _("by schedule"),
 }
 QUOTAS: Final = {
-    "api_hour": _("By API, in any 60 minutes"),
-    "button_day": _("By the button, this UTC day"),
-    "shared_day": _("By API or button, this UTC day"),
-    "schedule_day": _("By schedule, this UTC day"),
+    "api_hour": _("Collections by API, in any 60 minutes"),
+    "button_day": _("Collections by the button, this UTC day"),
+    "shared_day": _("Collections by API or button, this UTC day"),
+    "schedule_hour": _("Collections by schedule, in any 60 minutes"),
+    "bnb_10m": _("BNB transfers, in any 10 minutes"),
+    "auto_repay_day": _("Changes of Auto repay, this UTC day"),
 }
+DONE: Final = {
+    "auto-collection": _("Collected"),
+    "asset-collection": _("Collected"),
+    "bnb-transfer": _("BNB transferred"),
+    "repay-negative": _("Repaid"),
+    "set-auto-repay": _("Auto repay switched"),
+    "set-auto-collection": _("Auto-aggregate switched"),
+}
+"""What a person is told of a record they set off, by its kind."""
 REASONS: Final = {
     "negative: a collection does not repay": _("negative: a collection does not repay"),
     "BNB in UM is never collected": _("BNB in UM is never collected"),
@@ -91,7 +102,7 @@ CAUSES: Final = TRIGGERS | {
     "INTEREST": _("interest on a loan"),
 }
 """What sets a record off: a trigger, or a reason."""
-WINDOWS: Final = {"hour": _("hour"), "day": _("day")}
+WINDOWS: Final = {"10 minutes": _("10 minutes"), "hour": _("hour"), "day": _("day")}
 """What a refusal tells of a quota's window."""
 
 
@@ -115,6 +126,7 @@ class Words:
             "cause_of": cause_of,
             "causes": CAUSES,
             "clock_time": clock_time,
+            "done": DONE,
             "icons": ICONS,
             "kind_of": kind_of,
             "kinds": KINDS,
