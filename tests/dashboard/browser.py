@@ -19,6 +19,8 @@ from catchment.dashboard.door import Dashboard
 from catchment.dashboard.people import People
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
+from catchment.ledger.commands import Command
+from catchment.ledger.journal import Stored
 from catchment.papi.rest import Rest
 from catchment.venue import Venue
 
@@ -183,6 +185,17 @@ class Venues:
             assert browser.cookies
         return browser
 
+    def submit(self, name: str, command: Command) -> Stored:
+        """What somebody else does to an account meanwhile."""
+        account = self.account(name)
+
+        async def submitted() -> Stored | Rejection:
+            return await self.venue.submit(account, command)
+
+        answer = self.run(submitted())
+        assert not isinstance(answer, Rejection), answer
+        return answer
+
     def records(self, name: str) -> int:
         state = self.run(self.venue.state(self.account(name)))
         assert state is not None
@@ -194,17 +207,18 @@ async def _made(venue: Venue, rest: Rest) -> Dashboard:
 
 
 @contextmanager
-def open_venues(**settings: Any) -> Iterator[Venues]:
-    """A fresh venue in memory on a frozen clock, with alice and bob, who have passwords, and an operator."""
+def open_venues(*people: str, **settings: Any) -> Iterator[Venues]:
+    """A fresh venue in memory on a frozen clock, with the accounts alice and bob. Of the people named each has a
+    password, and sees the account of that name, `op` all of them; hashing takes a while."""
     with asyncio.Runner() as runner:
         clock = FrozenClock(NOW)
         venue = runner.run(Venue.open(Settings(**{"store": "memory:"} | settings), clock))
         try:
             runner.run(scenario.apply(venue, scenario.parse(TWO)))
             venues = Venues(runner, venue, clock)
-            for name in ("alice", "bob"):
-                runner.run(venues.people.put(name, PASSWORD, venues.account(name).hex()))
-            runner.run(venues.people.put("op", PASSWORD, ""))
+            for name in people:
+                account = "" if name == "op" else venues.account(name).hex()
+                runner.run(venues.people.put(name, PASSWORD, account))
             yield venues
         finally:
             runner.run(venue.close())

@@ -13,7 +13,7 @@ from tests.dashboard.browser import HOST, PASSWORD, Browser, Venues, open_venues
 
 @pytest.fixture
 def venues() -> Iterator[Venues]:
-    with open_venues() as opened:
+    with open_venues("alice", "bob", "op") as opened:
         yield opened
 
 

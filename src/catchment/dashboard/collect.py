@@ -8,9 +8,12 @@ from starlette.responses import Response
 
 from catchment import errors
 from catchment.dashboard.confirming import again_at, confirmed
+from catchment.dashboard.flows import by_habit
 from catchment.dashboard.visit import Page, Visit
 from catchment.errors import Rejection
 from catchment.ledger.commands import AssetCollection, AutoCollection
+from catchment.ledger.journal import Record
+from catchment.ledger.transfer import Transfer
 
 
 async def preview(visit: Visit) -> Response | Rejection:
@@ -28,7 +31,7 @@ async def preview(visit: Visit) -> Response | Rejection:
         number=found.state.number,
         refused=refused,
         again_at=again_at(visit, found),
-        moves=() if isinstance(found.answer, Rejection) else found.answer.transfers,
+        moves=sorted(_moves(found.answer), key=lambda move: by_habit(move.asset)),
         stays=[stay for stay in found.stays if not isinstance(command, AssetCollection) or stay.asset == command.asset],
         quotas={name: (left - 1, limit) for name, (left, limit) in found.quotas.items() if left},
     )
@@ -40,6 +43,10 @@ async def collect(visit: Visit) -> Response | Rejection:
     if isinstance(command, Rejection):
         return command
     return await confirmed(visit, command)
+
+
+def _moves(answer: Record | Rejection) -> tuple[Transfer, ...]:
+    return () if isinstance(answer, Rejection) else answer.transfers
 
 
 def _command(visit: Visit, asset: str) -> AutoCollection | AssetCollection | Rejection:

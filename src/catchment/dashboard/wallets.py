@@ -10,7 +10,7 @@ from starlette.responses import Response
 from catchment import errors
 from catchment.asset import Asset
 from catchment.dashboard.confirming import again_at
-from catchment.dashboard.flows import Flow, flows
+from catchment.dashboard.flows import Flow, by_habit, flows
 from catchment.dashboard.visit import Page, Visit
 from catchment.dashboard.words import _
 from catchment.errors import Rejection
@@ -19,14 +19,12 @@ from catchment.ledger.collection import BNB
 from catchment.ledger.commands import AssetCollection, AutoCollection, Trigger
 from catchment.ledger.journal import Stored
 from catchment.ledger.negative import owed
-from catchment.venue import STABLECOINS
 
 LOOKED_BACK: Final = 100
 """Records among which the last collection is looked for."""
 ALWAYS: Final = ("button_day", "shared_day", "api_hour", "bnb_10m")
 """Quotas that are always shown."""
 SCHEDULED: Final = "schedule_hour"
-FIRST: Final = (*STABLECOINS, "BTC", "ETH", BNB)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -122,8 +120,7 @@ async def read(visit: Visit) -> Picture | Rejection:
 
 def rows(state: AccountState, assets: dict[str, Asset]) -> list[Row]:
     """A row for every asset the account ever held; dollars first."""
-    names = sorted(state.balances, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
-    return [Row(assets[name], state.balances[name]) for name in names]
+    return [Row(assets[name], state.balances[name]) for name in sorted(state.balances, key=by_habit)]
 
 
 async def _last(visit: Visit) -> Stored | None:
