@@ -18,9 +18,10 @@ import pytest
 from catchment import app
 from catchment.clock import FrozenClock
 from catchment.config import Settings
+from catchment.dashboard.people import People, link_path
 from catchment.errors import Refused, Rejection
 from catchment.ledger.commands import Deposit
-from catchment.server import PORTS_TRIED, Address
+from catchment.server import GRACE_S, PORTS_TRIED, Address
 from catchment.venue import Venue
 
 Opened = Callable[[Venue, Address], Awaitable[None]]
@@ -244,6 +245,37 @@ def test_a_request_that_is_under_way_is_answered_before_the_end() -> None:
         connection.close()
     assert answers[0].startswith(b"HTTP/1.1 401")
     assert b'"code":-2014' in answers[0]
+
+
+def test_a_page_that_is_kept_up_to_date_does_not_hold_up_the_end() -> None:
+    took: list[float] = []
+
+    def listen(address: Address, link: str, account: str) -> http.client.HTTPConnection:
+        """A signed-in browser with a live page open: one event has come, the next is waited for."""
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=20)
+        connection.request("GET", link)
+        signed_in = connection.getresponse()
+        signed_in.read()
+        cookie = str(signed_in.headers["set-cookie"]).partition(";")[0]
+        connection.request("GET", f"/dashboard/accounts/{account}/live", headers={"cookie": cookie})
+        answer = connection.getresponse()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        while not answer.readline().startswith(b"id: "):
+            pass
+        return connection
+
+    async def opened(venue: Venue, address: Address) -> None:
+        account = await venue.add_account("alice")
+        assert not isinstance(account, Rejection)
+        link = link_path(await People(venue).make_link(account.id.hex()))
+        connections.append(await asyncio.to_thread(listen, address, link, account.id.hex()))
+        took.append(time.monotonic())
+        stop()
+
+    connections: list[http.client.HTTPConnection] = []
+    served(opened)
+    connections[0].close()
+    assert time.monotonic() - took[0] < GRACE_S / 2
 
 
 def test_the_clock_may_be_given() -> None:

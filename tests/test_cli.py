@@ -35,6 +35,7 @@ from catchment.cli.collect import api_weights
 from catchment.cli.journal import invariants
 from catchment.clock import FrozenClock
 from catchment.config import Settings
+from catchment.dashboard.people import People
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId, AccountState, Balance
 from catchment.ledger.commands import (
@@ -522,6 +523,62 @@ def test_a_revoked_key_is_listed_as_such(alice: Terminal) -> None:
 
 
 # Funds ----------------------------------------------------------------------------------------------------------------
+
+
+# Who may see the dashboard --------------------------------------------------------------------------------------------
+
+
+def entered(store: str, *words: str, typed: str, code: int = 0) -> str:
+    """What a verb prints that reads a password from stdin."""
+    result = CliRunner().invoke(main, words, input=typed, env={"CATCHMENT_STORE": store})
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_people_are_made_listed_and_removed(alice: Terminal) -> None:
+    password = "correct horse battery"
+    assert entered(alice.store, "person", "set", "alice", typed=password + "\n") == (
+        "alice may sign in and sees the account alice\n"
+    )
+    entered(alice.store, "person", "set", "bob", "--account", "alice", typed=password)
+    entered(alice.store, "person", "set", "admin", "--operator", typed=password + "\r\n")
+    listed = alice.json("person", "list")
+    assert [(one["name"], one["account"], one["operator"]) for one in listed] == [
+        ("admin", None, True),
+        ("alice", "alice", False),
+        ("bob", "alice", False),
+    ]
+
+    async def sign_in(venue: Venue) -> list[bool]:
+        people = People(venue)
+        return [isinstance(await people.sign_in(name, password, "::1"), str) for name in ("alice", "bob", "admin", "x")]
+
+    assert alice.venue(sign_in) == [True, True, True, False]
+    assert alice("person", "remove", "bob") == "removed bob\n"
+    assert "NO_SUCH_PERSON" in alice.refused("person", "remove", "bob")
+    assert "correct horse" not in alice("person", "list")
+
+
+def test_a_person_needs_an_account_and_a_password(alice: Terminal) -> None:
+    assert "BAD_PASSWORD" in entered(alice.store, "person", "set", "alice", typed="short\n", code=3)
+    assert "BAD_ACCOUNT" in entered(alice.store, "person", "set", "nobody", typed="correct horse\n", code=3)
+    entered(alice.store, "person", "set", "alice", "--operator", "--account", "alice", typed="x", code=2)
+    assert alice.json("person", "list") == []
+
+
+def test_a_link_signs_in_once(alice: Terminal) -> None:
+    url = alice("link", "alice").strip()
+    assert url.startswith("http://127.0.0.1:8750/dashboard/link/")
+    token = url.rpartition("/")[2]
+
+    async def use(venue: Venue) -> list[bool]:
+        return [isinstance(await People(venue).use_link(token), str) for _ in range(2)]
+
+    assert alice.venue(use) == [True, False]
+    assert alice.json("link", "--operator")["url"] != url
+    assert "BAD_ACCOUNT" in alice.refused("link", "nobody")
+    alice("link", code=2)
+    alice("link", "alice", "--operator", code=2)
 
 
 def test_balances_are_exact_text(alice: Terminal) -> None:

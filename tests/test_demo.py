@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
@@ -108,6 +110,17 @@ def test_before_and_after(demo: Running) -> None:
         ["BNB", "3.20000000", "0.00000000", "1.60000000"],
     ]
     assert '\nPOST /papi/v1/auto-collection\n{"msg":"success"}\n' in text
+
+
+def test_the_link_opens_the_dashboard_of_the_account_once(demo: Running) -> None:
+    _, text = demo
+    link = line_of(text, "Dashboard")
+    browser = build_opener(HTTPCookieProcessor())
+    with browser.open(link, timeout=PATIENCE_S) as page:
+        assert page.status == 200
+        assert 'value="3512.85000001"' in page.read().decode()
+    with pytest.raises(HTTPError, match="410"):
+        build_opener(HTTPCookieProcessor()).open(link, timeout=PATIENCE_S)
 
 
 def test_what_moved_and_what_stayed(demo: Running) -> None:

@@ -81,6 +81,25 @@ def test_a_venue_that_works_lives_and_is_ready() -> None:
     faced(work)
 
 
+def test_each_path_has_its_face() -> None:
+    async def work(it: Faced) -> None:
+        reached: list[str] = []
+
+        async def pages(scope: Any, receive: Any, send: Any) -> None:
+            reached.append(scope["path"])
+
+        faces = Faces(it.rest, Health(it.venue), pages)
+        for path in ("/", "/dashboard", "/dashboard/", "/dashboard/accounts/x/wallets"):
+            await faces({"path": path}, None, None)  # type: ignore[arg-type]
+        assert reached == ["/", "/dashboard", "/dashboard/", "/dashboard/accounts/x/wallets"]
+        for path in ("/dashboards", "/index.html", ""):
+            assert (await it.get(path))[0] == 404
+            assert (await it.get(path))[1]["code"] == -5000
+        assert (await it.get("/papi/v1/ping"))[0] == 200
+
+    faced(work)
+
+
 def test_it_charges_nothing_and_a_banned_address_is_answered() -> None:
     async def work(it: Faced) -> None:
         for _ in range(20):

@@ -61,12 +61,12 @@ class Site:
         self._words = {language: Words(language) for language in LANGUAGES}
         self._files = assets.Files()
         self._tabs = tuple(page for page in PAGES if page.title)
-        missing = Page("", _missing, open=True)
+        home, missing = (Page("", handler, open=True) for handler in (_home, _missing))
         self._router = Router(
             [
                 Route(f"{assets.STATIC}/{{version}}/{{name}}", self._files.serve, methods=["GET"]),
                 *(Route(ROOT + page.path, partial(self._serve, page), methods=[page.method]) for page in PAGES),
-                Route("/", partial(self._serve, Page("", _home, open=True)), methods=["GET"]),
+                *(Route(path, partial(self._serve, home), methods=["GET"]) for path in ("/", ROOT)),
                 Route("/{path:path}", partial(self._serve, missing), methods=METHODS),
             ],
             redirect_slashes=False,
