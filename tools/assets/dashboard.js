@@ -4,6 +4,8 @@ import { sankey, sankeyJustify, sankeyLinkHorizontal } from "d3-sankey";
 
 const SVG = "http://www.w3.org/2000/svg";
 const UNSEEN_MS = 60_000;
+const AGAIN_MS = 5_000;
+const APART_MS = 500;
 
 // Live -----------------------------------------------------------------------------------------------------------
 
@@ -18,18 +20,37 @@ function connect() {
   source.addEventListener("open", () => told(true));
   source.addEventListener("error", () => {
     told(false);
-    // A browser gives up for good when the answer is an error, a server that restarts among them.
+    // A browser gives up for good when the answer is an error. The page may know why: it goes to the door then.
     if (source?.readyState === EventSource.CLOSED) {
       disconnect();
-      setTimeout(connect, 2_000);
+      announce("record");
+      setTimeout(connect, AGAIN_MS);
     }
   });
   source.addEventListener("record", (event) => {
     known = event.lastEventId;
-    htmx.trigger(document.body, "record");
+    announce("record");
   });
-  source.addEventListener("weight", () => htmx.trigger(document.body, "weight"));
+  source.addEventListener("weight", () => announce("weight"));
   source.addEventListener("bye", () => location.assign(signedOut));
+}
+
+// Parts of the page listen on the body. They are told at once, then not more often than they should ask, and always of
+// the last event.
+const waiting = new Map();
+
+function announce(name) {
+  if (waiting.has(name)) {
+    waiting.set(name, true);
+    return;
+  }
+  htmx.trigger(document.body, name);
+  waiting.set(name, false);
+  setTimeout(() => {
+    const again = waiting.get(name);
+    waiting.delete(name);
+    if (again) announce(name);
+  }, APART_MS);
 }
 
 function disconnect() {
@@ -69,6 +90,7 @@ document.body.addEventListener("click", (event) => {
     dialog.close();
   }
 });
+dialog.addEventListener("close", () => announce("record"));
 
 // What changed is marked for a moment ----------------------------------------------------------------------------
 
