@@ -149,7 +149,7 @@ def test_it_ends_with_the_session(venues: Venues, monkeypatch: pytest.MonkeyPatc
         async with listening(venues.dashboard, browser, path) as (stream, task):
             await stream.next("record")
             venues.clock.advance(people.SESSION_MS)
-            await stream.next("bye")
+            assert await stream.next("bye") == {"event": "bye", "data": ""}
             await asyncio.wait_for(task, PATIENCE_S)
 
     venues.run(work())
@@ -163,6 +163,7 @@ def test_it_ends_when_the_server_is_told_to_stop(venues: Venues) -> None:
             await stream.next("record")
             venues.dashboard.end()
             await asyncio.wait_for(task, PATIENCE_S)
+            assert not stream.gone.is_set(), "the browser was still there"
 
     venues.run(work())
 
