@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,9 +24,11 @@ from catchment.ledger.commands import (
     Adjustment,
     AssetCollection,
     AutoCollection,
+    BnbTransfer,
     Command,
     Deposit,
     Reason,
+    Side,
     Trigger,
     Withdrawal,
 )
@@ -606,6 +610,39 @@ def test_a_preview_is_the_submit_that_follows(address: str, command: AutoCollect
         assert first.answer == (answer.record if isinstance(answer, Stored) else answer)
 
     run(address, scene)
+
+
+def test_what_quotas_leave_is_exact_and_not_counted_twice() -> None:
+    """Held against previews, which always count the journal, while uses come and leave their windows."""
+    clock = FrozenClock()
+    counted: list[object] = []
+    draw = random.Random(4)
+
+    async def scene(venue: Venue) -> None:
+        alice = await enrolled(venue)
+        count_uses = venue._store.count_uses
+
+        def counting(*asked: Any) -> Any:
+            counted.append(asked)
+            return count_uses(*asked)
+
+        commands: list[Command] = [AUTO, AutoCollection(Trigger.BUTTON), BnbTransfer(1, Side.TO_UM, Trigger.API)]
+        await venue.submit(alice, Deposit("BNB", 1_000))
+        for _ in range(150):
+            clock.advance(draw.choice([0, 1, 1_000, 60_000, HOUR_MS // 3, HOUR_MS, DAY_MS // 3]))
+            if draw.random() < 0.6:
+                await venue.submit(alice, draw.choice(commands))
+            told = await venue.quotas(alice)
+            for command in commands:
+                for name, left in (await venue.preview(alice, command)).quotas.items():
+                    assert (told[name].left, told[name].limit) == left
+            assert all((left.frees > clock.now()) == (left.left < left.limit) for left in told.values())
+            with pytest.MonkeyPatch.context() as watched:
+                watched.setattr(venue._store, "count_uses", counting)
+                assert await venue.quotas(alice) == told
+        assert counted == [], "the same question is answered from memory"
+
+    run("memory:", scene, clock=clock)
 
 
 def test_a_preview_says_what_stays_and_what_quotas_leave(address: str) -> None:

@@ -31,6 +31,8 @@ MAX_ADDRESSES: Final = 100_000
 MAX_FRAME_BYTES: Final = 2**30
 """One message between a server and its writer's process."""
 MAX_CACHED_KEYS: Final = 100_000
+MAX_COUNTED: Final = 10_000
+"""Counts of quotas, of accounts that somebody looks at, that are remembered."""
 MAX_LIVE_PAGES: Final = 256
 """Pages of the dashboard that one process keeps up to date; one more has to be loaded again by hand."""
 

@@ -22,12 +22,12 @@ from catchment.clock import Clock, RealClock
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
 from catchment.ledger import collection
-from catchment.ledger.balance import AccountId, AccountState
+from catchment.ledger.balance import AccountId, AccountState, QuotaUse
 from catchment.ledger.commands import AutoCollection, Command, Trigger
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.ledger import decide
-from catchment.ledger.quota import Rules
-from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS, Weights
+from catchment.ledger.quota import Quota, Rules
+from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS, MAX_COUNTED, Weights
 from catchment.request_keeper import RequestKeeper, RequestPage
 from catchment.signature import Algorithm, ApiKey, Permission, Verifier
 from catchment.store.base import Account, Note, OnLoop, Store, StoreDamaged
@@ -114,6 +114,23 @@ class Counts(msgspec.Struct, frozen=True):
     records: int
 
 
+class Left(msgspec.Struct, frozen=True):
+    """What a quota leaves: uses, of how many, and when the next use or the day's is free again (milliseconds; 0 if none
+    is used)."""
+
+    left: int
+    limit: int
+    frees: int
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    """A count of the journal, which holds until a time and while the state tells the same."""
+
+    told: QuotaUse | None
+    use: QuotaUse
+    until: int
+
+
 class NewKey(msgspec.Struct, frozen=True):
     """A key just made; `secret` is told this once, and empty for a public key."""
 
@@ -146,6 +163,7 @@ class Venue:
         self._store = store
         self._vault = vault
         self._readers = executor(READERS, "catchment-reader")
+        self._uses: dict[tuple[AccountId, str], _Counted] = {}
         self._holders: OrderedDict[str, Holder | None] = OrderedDict()
         self._keys_version = store.keys_version()
         self.notes_version = store.notes_version()
@@ -219,20 +237,34 @@ class Venue:
         moved = answer.transfers if isinstance(answer, Record) else ()
         return Preview(answer, collection.stays(state, moved, self.rules.cm_bnb), left, state)
 
-    async def quotas(self, account: AccountId) -> dict[str, tuple[int, int]]:
-        """By quota in force: uses left, and the limit."""
+    async def quotas(self, account: AccountId) -> dict[str, Left]:
+        """What every quota in force leaves an account."""
         return await self._read(self._quotas, account)
 
-    def _quotas(self, account: AccountId) -> dict[str, tuple[int, int]]:
+    def _quotas(self, account: AccountId) -> dict[str, Left]:
         state = self._store.load([account]).get(account, AccountState())
         now = max(self.clock.now(), state.timestamp)
         left = {}
         for rule in self.rules.in_force:
-            use, start = state.quotas.get(rule.name), rule.window.start(now)
-            if use is None or use.since < start:  # what the state has counted may be too much
-                use = self._store.count_uses(account, rule.uses, start)
-            left[rule.name] = (max(0, rule.limit - use.used), rule.limit)
+            use = self._counted(account, state, rule, now)
+            frees = rule.window.frees(use, now) if use.used else 0
+            left[rule.name] = Left(max(0, rule.limit - use.used), rule.limit, frees)
         return left
+
+    def _counted(self, account: AccountId, state: AccountState, rule: Quota, now: int) -> QuotaUse:
+        """The uses in the window, exactly. The state counts every use, but may count old ones, too: then the journal is
+        asked, and its answer holds until there is another use or the oldest leaves the window."""
+        told, start = state.quotas.get(rule.name), rule.window.start(now)
+        if told is not None and told.since >= start:
+            return told
+        known = self._uses.get((account, rule.name))
+        if known is not None and known.told == told and now < known.until:
+            return known.use
+        use = self._store.count_uses(account, rule.uses, start)
+        if len(self._uses) >= MAX_COUNTED:
+            self._uses.clear()
+        self._uses[account, rule.name] = _Counted(told, use, rule.window.frees(use, now) if use.used else FOREVER)
+        return use
 
     def submit_all(self, asked: Sequence[Asked]) -> asyncio.Future[list[Answer]]:
         """Many commands at once, in the writer's batches; answers in the order asked. Bounded by the queue."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.responses import Response
 
+from catchment import errors
 from catchment.dashboard.visit import LANGUAGE, LOOK, ROOT, Page, Visit
 from catchment.dashboard.words import LANGUAGES, LOOKS
 from catchment.errors import Rejection
@@ -37,7 +38,9 @@ async def sign_in(visit: Visit) -> Response | Rejection:
 
 
 async def by_link(visit: Visit) -> Response | Rejection:
-    """The link that a terminal printed, once."""
+    """The link that a terminal printed, once. Who only asks for its head has not followed it."""
+    if visit.request.method != "GET":
+        return errors.NO_SUCH_PAGE()
     token = await visit.people.use_link(visit.request.path_params["secret"])
     return token if isinstance(token, Rejection) else await _enter(visit, token)
 

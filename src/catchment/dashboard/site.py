@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
+from hmac import compare_digest
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -127,7 +128,7 @@ class Site:
             form = await read_form(request)
             if isinstance(form, Rejection):
                 return form
-            if visit.session and form.get("token") != visit.form_token:
+            if visit.session and not compare_digest(form.get("token", "").encode(), visit.form_token.encode()):
                 return errors.FOREIGN_FORM()
             visit.form = form
         if page.operator and not (visit.session and visit.session.operator):

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from catchment import errors
 from catchment.asset import Asset
-from catchment.dashboard.confirming import again_at
 from catchment.dashboard.flows import Flow, by_habit, flows
 from catchment.dashboard.visit import Page, Visit
 from catchment.dashboard.words import _
@@ -72,9 +71,9 @@ class Picture(msgspec.Struct, frozen=True):
     flows: list[Flow]
     gauges: list[Gauge]
     refused: Rejection | None
-    """Why the button would be refused now."""
+    """Why the button is refused, apart from its quota."""
     again_at: int
-    """When the button would no longer be refused, in milliseconds; 0 if that is not a matter of time."""
+    """When the button's quota has room again, in milliseconds; 0 if it has."""
     last: Stored | None
     switches: Standing
     negative: bool
@@ -92,29 +91,27 @@ async def show(visit: Visit) -> Response | Rejection:
 async def read(visit: Visit) -> Picture | Rejection:
     """One picture of the account."""
     venue, account = visit.venue, visit.account
-    now = venue.clock.now()
-    # Under no quota, so it tells what would move even when the button's quota is spent.
-    unbound = await venue.preview(account, AutoCollection(Trigger.OPERATOR))
-    button = await venue.preview(account, AutoCollection(Trigger.BUTTON))
-    if unbound.state is None:
+    # Under no quota, so it tells what would move even when the button's is spent.
+    found = await venue.preview(account, AutoCollection(Trigger.OPERATOR))
+    if found.state is None:
         return errors.BAD_ACCOUNT()
-    own = button if visit.trigger is Trigger.BUTTON else unbound
-    refused = own.answer if isinstance(own.answer, Rejection) else None
-    switches = standing_of(unbound.state)
+    switches = standing_of(found.state)
     quotas = await venue.quotas(account)
+    spent = [quotas[rule.name] for rule in venue.rules.quotas(AutoCollection(visit.trigger))]
     shown = [name for name in quotas if name in ALWAYS or (name == SCHEDULED and switches.auto_collection)]
-    gauges = [Gauge(name, quotas[name][1] - quotas[name][0], quotas[name][1]) for name in shown]
-    gauges.append(Gauge("", visit.weights.used(visit.address, now), visit.weights.per_minute))
+    gauges = [Gauge(name, quotas[name].limit - quotas[name].left, quotas[name].limit) for name in shown]
+    gauges.append(Gauge("", visit.weights.used(visit.address, venue.clock.now()), visit.weights.per_minute))
+    listed = rows(found.state, venue.assets)
     return Picture(
-        unbound.state.number,
-        rows(unbound.state, venue.assets),
-        flows(unbound, venue.assets, venue.prices),
+        found.state.number,
+        listed,
+        flows(found, venue.assets, venue.prices),
         gauges,
-        refused,
-        again_at(visit, own),
+        found.answer if isinstance(found.answer, Rejection) else None,
+        max((quota.frees for quota in spent if not quota.left), default=0),
         await _last(visit),
         switches,
-        any(owed(row.balance) for row in rows(unbound.state, venue.assets)),
+        any(owed(row.balance) for row in listed),
     )
 
 
