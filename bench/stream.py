@@ -69,7 +69,7 @@ async def _measure(plan: Plan) -> list[Figure]:
         await seed.refund(venue, subscribers)
         port = process.free_port()
         with process.venue(f"sqlite:///{path}", port, plan.folder / "stream.log"):
-            each = plan.pick(50, 2_000)
+            each = plan.pick(50, 1_000)
             figures = [
                 *_soon("1 subscriber", Ears(port, collections=each)),
                 *_soon(f"{subscribers:,} subscribers", Ears(port, subscribers, collections=each)),
@@ -77,7 +77,7 @@ async def _measure(plan: Plan) -> list[Figure]:
                     f"last of {subscribers:,} of one account", Ears(port, crowd=subscribers, collections=each // 20)
                 ),
             ]
-            return figures + await _rates(venue, port, accounts, subscribers, plan.pick(2, 7))
+            return figures + await _rates(venue, port, accounts, subscribers, plan.pick(2, 5))
     finally:
         await venue.close()
 

@@ -148,6 +148,35 @@ CHOICES: Final = (
         "A request that is no HTTP, or whose head is over 64 KiB",
         "Answered by the server under the API: 400 as plain text, 431 without a body; then the connection is closed.",
     ),
+    (
+        "Listen keys",
+        "64 letters and digits; an API key is enough to ask for one. DELETE closes its connections, but not one that "
+        "has another stream. What would live less than a second longer is not written anew.",
+    ),
+    (
+        "Unknown listen key on the stream",
+        "The websocket is accepted and stays silent, as for any name of a stream. One that expires is told "
+        "`listenKeyExpired`, without the key, and stays open.",
+    ),
+    (
+        "Events of a collection",
+        "ACCOUNT_UPDATE of UM, then of CM (`m` ASSET_TRANSFER), balanceUpdate of each asset, then one "
+        "outboundAccountPosition. `U` is the number of the account's record.",
+    ),
+    (
+        "ACCOUNT_UPDATE",
+        "Profit and commission are ORDER with `bc` 0, interest on a negative balance is ADJUSTMENT; `i` and `P` are "
+        "empty.",
+    ),
+    (
+        "liabilityChange",
+        "`t` is BORROW, REPAY or INTEREST, `p` and `i` are the amounts of this change, `T` is the record's number.",
+    ),
+    (
+        "Limits of the stream",
+        "Those of the USDⓈ-M pages: a ping every 3 minutes, 10 minutes for a pong, 10 frames a second (pings count), "
+        '1,024 streams. Errors are `{"error":{"code","msg"},"id"}`. Too slow a client is closed (1008).',
+    ),
     ("Numbers", "Balances in the shortest form with one decimal at least (`330.25`, `0.0`), income with all decimals."),
     (
         "Equity",
