@@ -416,6 +416,20 @@ def test_a_new_key_takes_over_at_once() -> None:
     play(scene)
 
 
+def test_a_new_key_after_one_that_expired() -> None:
+    """Before anybody looked: the old connection is told nevertheless."""
+
+    async def scene(room: Room) -> None:
+        old, _ = await room.listening()
+        room.clock.advance(listen_keys.LIFE_MS)
+        new, _ = await room.listening()
+        await new.until_told(await room.done(ONE))
+        assert [event["e"] for event in old.events] == ["listenKeyExpired"]
+        assert old.ended is None
+
+    play(scene)
+
+
 def test_a_connection_lives_a_day() -> None:
     async def scene(room: Room) -> None:
         first, _ = await room.listening()

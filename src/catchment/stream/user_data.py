@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 SLICE_S: Final = 0.002
 """How long records are told at a stretch, in seconds; then the loop answers callers."""
+MISSED_S: Final = 0.01
+"""How long whoever names no living key waits, in seconds: each such name costs a reading."""
 FEW: Final = 100
 """Records of other processes that are read even if nobody may follow their accounts."""
 NORMAL, GOING_AWAY, FAILED = 1000, 1001, 1011
@@ -118,11 +120,14 @@ class UserData:
         venue. Raises `Refused` if the store cannot be read."""
         connection.names[name] = None
         found = await listen_keys.find(self._venue, name)
+        if found is None:
+            await asyncio.sleep(MISSED_S)
         if found is None or name not in connection.names or connection not in self._connections:
             return
         followed = self._followed.get(found.account)
-        if followed is not None and followed.key != name:  # it was ended elsewhere, or there would be no other
-            self._end(followed)
+        if followed is not None and followed.key != name:  # its key is over, or there would be no other
+            over = self._expire if followed.expires <= self._venue.clock.now() else self._end
+            over(followed)
             followed = None
         if followed is None:
             followed = self._followed[found.account] = Followed(found.account, name, found.expires)
@@ -301,7 +306,7 @@ class UserData:
                 for followed in [followed for followed in self._followed.values() if followed.key in ended]:
                     self._end(followed)
             for followed in [followed for followed in self._followed.values() if followed.expires <= now]:
-                await self._expire(followed)
+                await self._look_again(followed)
         except Exception as error:
             logger.error("listen keys cannot be read: %s", error)
             return
@@ -312,14 +317,18 @@ class UserData:
         ends += [connection.until for connection in self._connections if connection.until > now]
         self._notes_version, self._due = version, min(ends, default=FOREVER)
 
-    async def _expire(self, followed: Followed) -> None:
-        """It may have been prolonged meanwhile. If not, the connections are told so, and stay, as on the live venue."""
+    async def _look_again(self, followed: Followed) -> None:
+        """The key may have been prolonged meanwhile."""
         found = await listen_keys.find(self._venue, followed.key)
         if found is not None:
             followed.expires = found.expires
         elif self._followed.get(followed.account) is followed:
-            self._deliver(followed, [ListenKeyExpired(self._venue.clock.now())])
-            self._forget(followed)
+            self._expire(followed)
+
+    def _expire(self, followed: Followed) -> None:
+        """The connections are told so, and stay, as on the live venue."""
+        self._deliver(followed, [ListenKeyExpired(self._venue.clock.now())])
+        self._forget(followed)
 
     # Tasks ---------------------------------------------------------------------------------------------------------
 

@@ -83,7 +83,12 @@ class Wire(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.http.response.body":
             self.handshake_complete = True
 
+    def shutdown(self) -> None:
+        """When the server ends. As the library does; but what is not read is not waited for."""
+        super().shutdown()
+        self.loop.call_later(LINGER_S, self.transport.abort)
+
     async def run_asgi(self) -> None:
-        """As the library does; but what is not read is not waited for."""
+        """Likewise, when the connection does."""
         await super().run_asgi()
         self.loop.call_later(LINGER_S, self.transport.abort)
