@@ -103,6 +103,7 @@ def test_codes_of_the_published_table() -> None:
         "MORE_THAN_XX_HOURS": -1127,
         "BAD_ASSET": -1108,
         "EXCEED_MAX_BORROWABLE": -51006,
+        "INVALID_LISTEN_KEY": -1125,
         "REPAY_EXCEED_LIABILITY": -3015,
         "UNSUPPORTED_OPERATION": -1020,
         "AMOUNT_MUST_BE_POSITIVE": -4055,
