@@ -313,6 +313,50 @@ def test_a_journal_that_cannot_be_read_is_read_later(
     assert any("no disk" in message for message in caplog.messages)
 
 
+def test_a_damaged_journal_keeps_nothing_from_the_accounts_it_is_not_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = f"sqlite:///{tmp_path / 'venue.db'}"
+
+    async def fail(*_: Any, **__: Any) -> Any:
+        raise StoreFailed("a record is missing")
+
+    async def scene(room: Room, other: Venue) -> None:
+        ear, _ = await room.listening()
+        monkeypatch.setattr(Venue, "tail", fail)
+        for _ in range(3):
+            await ear.until_told(await done(other, room.accounts["alice"], ONE))
+        assert numbers(ear) == [1, 2, 3]
+
+    with caplog.at_level(logging.ERROR):
+        play(lambda room: both(room, store, scene), store)
+    assert "a record is missing" in caplog.text
+
+
+def test_an_account_that_stays_unreadable_ends_who_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = f"sqlite:///{tmp_path / 'venue.db'}"
+    monkeypatch.setattr(module, "FEW", 0)
+    monkeypatch.setattr(module, "TRIES", 3)
+
+    async def scene(room: Room, other: Venue) -> None:
+        async def fail(_: Venue, account: AccountId, **how: Any) -> Any:
+            if account == room.accounts["alice"]:
+                raise StoreFailed("no disk")
+            return await original(room.venue, account, **how)
+
+        original = Venue.history
+        alice, _ = await room.listening()
+        bob, _ = await room.listening("bob")
+        monkeypatch.setattr(Venue, "history", fail)
+        await other.submit_all([(account, ONE) for account in room.accounts.values()] * 5)
+        await alice.until(lambda: alice.ended is not None)
+        assert (alice.ended, alice.events) == ((FAILED, "The account cannot be read"), [])
+        await bob.until_told(5)
+        assert bob.ended is None
+
+    play(lambda room: both(room, store, scene), store)
+
+
 def test_an_account_that_cannot_be_read_refuses_its_subscriber(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene(room: Room) -> None:
         async def fail(*_: Any) -> Any:

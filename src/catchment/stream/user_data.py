@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 SLICE_S: Final = 0.002
 """How long records are told at a stretch, in seconds; then the loop answers callers."""
+TRIES: Final = 100
+"""How often an account is read, ten times a second, before who listens to it is told that it cannot be."""
 MISSED_S: Final = 0.01
 """How long whoever names no living key waits, in seconds: each such name costs a reading."""
 FEW: Final = 100
@@ -62,6 +64,7 @@ class Followed:
         self.key = key
         self.expires = expires
         self.state: AccountState | None = None
+        self.failures = 0
         self.connections: dict[Connection, None] = {}
         self.ready: asyncio.Task[None] | None = None
 
@@ -77,6 +80,7 @@ class UserData:
         self._untold: deque[Record] = deque()
         self._telling = False
         self._behind: dict[Followed, None] = {}
+        self._complaint = ""
         self._seen = 0
         self._own: list[int] = []
         self._due = 0
@@ -254,27 +258,38 @@ class UserData:
         """Find the records that others wrote: in the journal, at 3 µs each; or, if it has many, by which followed
         accounts have one more, at 6 µs each, and 200 for reading those that do."""
         try:
-            if newest - after > max(FEW, 2 * len(self._followed)):
-                for account, state in (await self._venue.states(list(self._followed))).items():
-                    followed = self._followed.get(account)
-                    if followed is not None and (followed.state is None or state.number > followed.state.number):
-                        self._fall_behind(followed)
-                return
+            few = newest - after <= max(FEW, 2 * len(self._followed))
+            if not few or not await self._read_journal(after, newest):
+                await self._compare_states()
+            self._complaint = ""
+        except Exception as error:
+            self._complain("accounts", error)
+            self._seen = min(self._seen, after)
+
+    async def _read_journal(self, after: int, newest: int) -> bool:
+        """False if it cannot be read: one account's damage is not the others'."""
+        try:
             while after < newest and (page := await self._venue.tail(after, PAGE)):
                 for stored in page:
                     self._take(stored.record)
                 after = page[-1].sequence
         except Exception as error:
-            logger.error("the journal cannot be read for subscribers: %s", error)
-            self._seen = min(self._seen, after)
+            self._complain("the journal", error)
+            return False
+        return True
+
+    async def _compare_states(self) -> None:
+        for account, state in (await self._venue.states(list(self._followed))).items():
+            followed = self._followed.get(account)
+            if followed is not None and (followed.state is None or state.number > followed.state.number):
+                self._fall_behind(followed)
 
     def _fall_behind(self, followed: Followed) -> None:
         self._behind[followed] = None
         self._start(self._catch_up)
 
     async def _catch_up(self) -> None:
-        """Read what is missing of each account that is behind; one that cannot be read is tried again at the next
-        look."""
+        """Read what is missing of each account that is behind; what cannot be read is tried again at the next look."""
         while self._behind:
             followed = next(iter(self._behind))
             del self._behind[followed]
@@ -283,9 +298,14 @@ class UserData:
                 await followed.ready
                 await self._read_on(followed)
             except Exception as error:
-                logger.error("account %s cannot be read for subscribers: %s", followed.account.hex(), error)
-                self._behind[followed] = None
+                self._complain(f"account {followed.account.hex()}", error)
+                followed.failures += 1
+                if followed.failures >= TRIES:
+                    self._abandon(followed, "The account cannot be read")
+                elif self._followed.get(followed.account) is followed:
+                    self._behind[followed] = None
                 return
+            followed.failures = 0
 
     async def _read_on(self, followed: Followed) -> None:
         full = True
@@ -294,6 +314,13 @@ class UserData:
             for stored in page:
                 self._take(stored.record)
             full = len(page) == PAGE
+
+    def _complain(self, what: str, error: Exception) -> None:
+        """Once, not at every look."""
+        complaint = f"{what} cannot be read for subscribers: {error}"
+        if complaint != self._complaint:
+            logger.error(complaint)
+        self._complaint = complaint
 
     # Time ----------------------------------------------------------------------------------------------------------
 
@@ -308,7 +335,7 @@ class UserData:
             for followed in [followed for followed in self._followed.values() if followed.expires <= now]:
                 await self._look_again(followed)
         except Exception as error:
-            logger.error("listen keys cannot be read: %s", error)
+            self._complain("listen keys", error)
             return
         for connection in self._connections:
             if connection.until <= now:
