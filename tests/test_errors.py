@@ -102,6 +102,7 @@ def test_codes_of_the_published_table() -> None:
         "START_TIME_GREATER_THAN_END_TIME": -1023,
         "INVALID_TIME_INTERVAL": -4165,
         "MORE_THAN_XX_HOURS": -1127,
+        "BAD_SYMBOL": -1121,
         "BAD_ASSET": -1108,
         "EXCEED_MAX_BORROWABLE": -51006,
         "INVALID_LISTEN_KEY": -1125,

@@ -24,6 +24,7 @@ FLOORS = {
     "wallet": 1,
     "config": 1,
     "clock": 1,
+    "symbol": 1,
     "signature": 2,
     "limits": 2,
     "ledger": 2,

@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     negative_maximum: dict[str, str] = {}
     assets: dict[str, Scale] = {}
     prices: dict[str, str] = {}
+    symbols: dict[str, str] = {}
 
     def __repr__(self) -> str:
         values = msgspec.structs.asdict(self) | {"store": hide_password(self.store)}
@@ -82,6 +83,8 @@ SENTENCES: Final[dict[str, str]] = {
     "negative_maximum": 'What may be negative of an asset at most, before others are exchanged: { USDT = "150000" }.',
     "assets": "More assets and their number of decimals: { NAME = 8 }. A known asset's scale never changes.",
     "prices": 'USD prices for account equity: { BTC = "60000" }; stablecoins are 1, an asset without a price is 0.',
+    "symbols": 'More symbols and their steps of price and quantity: { ARBUSDT = "0.0001/0.1" }, spot and UM; '
+    'of price and contract size in USD: { ARBUSD_PERP = "0.0001/10" }.',
 }
 
 

@@ -134,6 +134,7 @@ LOOKUP_TOO_BIG = Refusal(
     400,
     "choice: more records lie in the window than one call may read; ask for a shorter one",
 )
+BAD_SYMBOL = Refusal("BAD_SYMBOL", -1121, "Invalid symbol.", 400)
 BAD_ASSET = Refusal("BAD_ASSET", -1108, "Invalid asset.", 400)
 UNSUPPORTED_OPERATION = Refusal("UNSUPPORTED_OPERATION", -1020, "This operation is not supported.", 400)
 AMOUNT_MUST_BE_POSITIVE = Refusal("AMOUNT_MUST_BE_POSITIVE", -4055, "Amount must be positive.", 400)

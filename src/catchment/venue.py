@@ -32,6 +32,7 @@ from catchment.request_keeper import RequestKeeper, RequestPage
 from catchment.signature import Algorithm, ApiKey, Permission, Verifier
 from catchment.store.base import Account, Note, OnLoop, Store, StoreDamaged
 from catchment.store.open import master_key_path, open_store
+from catchment.symbol import known_symbols
 from catchment.vault import Vault
 from catchment.writer import Answer, Asked, Order
 
@@ -160,6 +161,7 @@ class Venue:
         self.rules = rules_of(settings)
         self.assets = _known_assets(store, settings)
         self.prices = _prices(settings)
+        self.symbols = known_symbols(settings.symbols, self.assets)
         self._store = store
         self._vault = vault
         self._readers = executor(READERS, "catchment-reader")
