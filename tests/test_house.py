@@ -27,6 +27,7 @@ FLOORS = {
     "symbol": 1,
     "signature": 2,
     "limits": 2,
+    "margin": 2,
     "ledger": 2,
     "store": 3,
     "secrets_file": 3,
@@ -34,6 +35,7 @@ FLOORS = {
     "writer": 4,
     "batcher": 4,
     "auditor": 4,
+    "market": 4,
     "request_keeper": 4,
     "venue": 5,
     "listen_keys": 5,
@@ -74,8 +76,8 @@ PURE_MODULES = frozenset({
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "breakpoint", "__import__"})
 CLOCK_METHODS = frozenset({"now", "today", "utcnow"})
 
-HOLDS_MONEY = ("ledger", "asset", "store")
-DIVIDES_MONEY = ("ledger", "asset")  # a store may join paths with the same sign
+HOLDS_MONEY = ("ledger", "asset", "store", "margin", "market")
+DIVIDES_MONEY = ("ledger", "asset", "margin", "market")  # a store may join paths with the same sign
 
 LONGEST_FUNCTION = 69
 LONGEST_DOCSTRING = 8

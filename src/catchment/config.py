@@ -82,7 +82,7 @@ SENTENCES: Final[dict[str, str]] = {
     "negative_rate": 'Interest a day on what is beyond it: { USDT = "0.001" }; none if not named.',
     "negative_maximum": 'What may be negative of an asset at most, before others are exchanged: { USDT = "150000" }.',
     "assets": "More assets and their number of decimals: { NAME = 8 }. A known asset's scale never changes.",
-    "prices": 'USD prices for account equity: { BTC = "60000" }; stablecoins are 1, an asset without a price is 0.',
+    "prices": 'Index prices in USD until others are set: { BTC = "60000" }; well-known assets have a made-up one.',
     "symbols": 'More symbols and their steps of price and quantity: { ARBUSDT = "0.0001/0.1" }, spot and UM; '
     'of price and contract size in USD: { ARBUSD_PERP = "0.0001/10" }.',
 }

@@ -14,7 +14,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import msgspec
 
-from catchment import auditor, errors, signature
+from catchment import auditor, errors, margin, market, signature
 from catchment.asset import DEFAULT_SCALE, Asset, valid_name
 from catchment.auditor import Totals, Verdict
 from catchment.batcher import Batcher, LoopBatcher, MakeExecutor, ProcessBatcher, ThreadBatcher
@@ -78,8 +78,8 @@ ASSETS: Final = [
 ]
 """Known to every venue at 8 decimals; the setting `assets` adds more."""
 
-STABLECOINS: Final = ("USDT", "USDC", "FDUSD", "BFUSD", "RWUSD")
-USD: Final = Asset("USD")
+STABLECOINS: Final = market.STABLECOINS
+USD: Final = margin.USD
 
 Listener = Callable[[Sequence[Answer]], None]
 
@@ -162,6 +162,7 @@ class Venue:
         self.assets = _known_assets(store, settings)
         self.prices = _prices(settings)
         self.symbols = known_symbols(settings.symbols, self.assets)
+        self.market = market.MarketState(self, self.assets, self.symbols, self.prices)
         self._store = store
         self._vault = vault
         self._readers = executor(READERS, "catchment-reader")
@@ -627,9 +628,8 @@ def _known_assets(store: Store, settings: Settings) -> dict[str, Asset]:
 
 
 def _prices(settings: Settings) -> dict[str, int]:
-    """USD prices at 8 decimals, by asset."""
-    prices = dict.fromkeys(STABLECOINS, USD.units("1"))
-    prices |= {name: USD.units(text) for name, text in settings.prices.items()}
+    """Index prices in USD at 8 decimals, by asset, as the settings say; `Venue.market` knows what was set since."""
+    prices = {name: USD.units(text) for name, text in (market.PRICES | settings.prices).items()}
     for name, price in prices.items():
         if isinstance(price, Rejection) or price < 0:
             raise Refused(errors.BAD_SETTING("prices", f"the price of {name} is not a decimal text"))

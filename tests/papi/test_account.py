@@ -64,7 +64,7 @@ LISTED = {
 
 @pytest.fixture
 def desk() -> Iterator[Desk]:
-    with open_desk(PEOPLE, prices={"BTC": "60000", "ETH": "2500.5"}, weight_per_minute=10**9) as desk:
+    with open_desk(PEOPLE, prices={"BTC": "60000", "ETH": "2500.5", "BNB": "0"}, weight_per_minute=10**9) as desk:
         yield desk
 
 
