@@ -746,6 +746,106 @@ def test_collect_all_goes_on_after_a_refusal(alice: Terminal) -> None:
     assert alice.json("balance", "alice", "--asset", "BTC")[0]["um"] == "0.0"
 
 
+# Prices and positions -------------------------------------------------------------------------------------------------
+
+
+def test_a_price_is_set_for_the_whole_venue(run: Terminal) -> None:
+    assert run("price", "set", "index", "BTC", "61000.50") == "index of BTC now 61000.5\n"
+    assert run.json("price", "set", "mark", "BTCUSDT", "61001") == {
+        "figure": "mark",
+        "name": "BTCUSDT",
+        "value": "61001.0",
+    }
+    run("price", "set", "collateral", "BTC", "0.9")
+    rows = {(row["FIGURE"], row["OF"]): (row["VALUE"], row["SOURCE"]) for row in table(run("price", "list"))}
+    assert rows["index", "BTC"] == ("61000.5", "set")
+    assert rows["mark", "BTCUSDT"] == ("61001.0", "set")
+    assert rows["mark", "BTCUSD_PERP"] == ("61000.5", "default"), "it follows the index price"
+    assert rows["collateral", "BTC"] == ("0.9", "set")
+    assert rows["index", "USDT"] == rows["collateral", "USDT"] == ("1.0", "default")
+    listed = run.json("price", "list")
+    assert {"figure": "collateral", "name": "BTC", "value": "0.9", "set": True} in listed
+    assert len(listed) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("mark", "NOPE", "1"), -1121),
+        (("index", "BTCUSDT", "1"), -1108),
+        (("index", "BTC", "-1"), -1130),
+        (("collateral", "BTC", "1.5"), -1130),
+        (("index", "BTC", "1.123456789"), -1111),
+    ],
+)
+def test_a_price_that_is_refused(run: Terminal, words: tuple[str, ...], code: int) -> None:
+    assert run.refused("price", "set", *words).endswith(f", {code})")
+    assert not any(row["set"] for row in run.json("price", "list"))
+
+
+def test_a_position_from_opening_to_closing(alice: Terminal) -> None:
+    alice("price", "set", "mark", "BTCUSDT", "62000")
+    line = alice("position", "set", "alice", "BTCUSDT", "0.5", "--entry-price", "60000", "--leverage", "10")
+    assert line == "alice: UM BTCUSDT BOTH 0.5 at 60000.0 (record 6)\n"
+    made = alice.json("position", "set", "alice", "BTCUSD_PERP", "-30", "--side", "short")
+    assert (made["kind"], made["transfers"]) == ("set-position", [])
+    assert made["command"]["entry_price"] == "60000.0", "the mark price, for none was given"
+    assert alice.json("position", "list", "alice") == [
+        {
+            "wallet": "CM",
+            "symbol": "BTCUSD_PERP",
+            "side": "SHORT",
+            "amount": "-30",
+            "entry_price": "60000.0",
+            "mark_price": "60000.0",
+            "leverage": "20",
+            "unrealized_profit": "0.0",
+            "initial_margin": "0.0025",  # 30 x 100 / 60000 = 0.05 BTC; / 20
+            "maintenance_margin": "0.0002",  # x 0.4 %
+            "asset": "BTC",
+        },
+        {
+            "wallet": "UM",
+            "symbol": "BTCUSDT",
+            "side": "BOTH",
+            "amount": "0.500",
+            "entry_price": "60000.0",
+            "mark_price": "62000.0",
+            "leverage": "10",
+            "unrealized_profit": "1000.0",  # 0.5 x 2000
+            "initial_margin": "3100.0",  # 0.5 x 62000 / 10
+            "maintenance_margin": "124.0",  # x 0.4 %
+            "asset": "USDT",
+        },
+    ]
+    assert [row["SYMBOL"] for row in table(alice("position", "list", "alice"))] == ["BTCUSD_PERP", "BTCUSDT"]
+    assert alice("position", "close", "alice", "BTCUSDT") == "alice: UM BTCUSDT BOTH closed (record 8)\n"
+    alice("position", "close", "alice", "BTCUSD_PERP", "--side", "SHORT")
+    assert alice("position", "list", "alice") == "no positions\n"
+    assert [record["kind"] for record in alice.json("history", "alice", "--limit", "4")] == ["set-position"] * 4
+    alice("verify")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("set", "nobody", "BTCUSDT", "1"), -1109),
+        (("set", "alice", "NOPE", "1"), -1121),
+        (("set", "alice", "BTCUSDT", "0"), -1130),
+        (("set", "alice", "BTCUSDT", "-1", "--side", "LONG"), -1130),
+        (("set", "alice", "BTCUSDT", "0.0001"), -1111),
+        (("set", "alice", "BTCUSDT", "1", "--entry-price", "0"), -1130),
+        (("set", "alice", "BTCUSDT", "1", "--leverage", "0"), -1130),
+        (("set", "alice", "BTCUSDT", "1", "--leverage", "126"), -1130),
+        (("close", "alice", "BTCUSDT"), -1130),
+        (("list", "nobody"), -1109),
+    ],
+)
+def test_a_position_that_is_refused(alice: Terminal, words: tuple[str, ...], code: int) -> None:
+    assert alice.refused("position", *words).endswith(f", {code})")
+    assert alice.json("position", "list", "alice") == []
+
+
 # The journal ----------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,8 @@ from catchment import scenario
 from catchment.asset import MAX_UNITS
 from catchment.config import Settings
 from catchment.errors import Refused, Rejection
-from catchment.ledger.balance import Balance
+from catchment.ledger.balance import AccountState, Balance, standing_of
+from catchment.market import Figure
 from catchment.signature import Algorithm, Permission, sign_hmac
 from catchment.venue import Venue
 
@@ -47,6 +48,8 @@ name = "bob"
 portfolio_margin = false
 """
 
+POSITION = '[[account]]\nname = "a"\n[[account.position]]\namount = "1"\nentry_price = "1"\n{}'
+
 
 def on_a_venue(work: Callable[[Venue], Awaitable[Result]], store: str = "memory:", **settings: int) -> Result:
     async def opened() -> Result:
@@ -60,11 +63,15 @@ def on_a_venue(work: Callable[[Venue], Awaitable[Result]], store: str = "memory:
 
 
 async def balances(venue: Venue, name: str) -> dict[str, Balance]:
+    return (await state_of(venue, name)).balances
+
+
+async def state_of(venue: Venue, name: str) -> AccountState:
     account = await venue.account(name)
     assert not isinstance(account, Rejection)
     state = await venue.state(account.id)
     assert state is not None
-    return state.balances
+    return state
 
 
 def holding(text: str, wallet: str = "MARGIN") -> dict[str, Balance]:
@@ -108,6 +115,77 @@ def test_a_whole_scenario_is_made() -> None:
         assert reads.key.permissions == {Permission.READ}
         assert reads.key.ip_allow == ("10.0.0.0/8",)
         assert not (await venue.verify()).findings
+
+    on_a_venue(work)
+
+
+MARKET = """
+[prices]
+mark = { BTCUSDT = "61000.5" }
+index = { BTC = "60900" }
+collateral = { BTC = "0.9" }
+
+[[account]]
+name = "alice"
+auto_repay = true
+UM = { USDT = "-5" }
+
+[[account.position]]
+symbol = "BTCUSDT"
+amount = "-0.5"
+entry_price = "60000"
+leverage = 10
+
+[[account.position]]
+symbol = "BTCUSD_PERP"
+amount = "3"
+entry_price = "59000.1"
+side = "LONG"
+"""
+
+
+def test_prices_positions_and_the_switch() -> None:
+    async def work(venue: Venue) -> None:
+        await scenario.apply(venue, scenario.parse(MARKET))
+        quotes = await venue.market.quotes()
+        assert (quotes.marks["BTCUSDT"], quotes.prices["BTC"], quotes.rates["BTC"]) == (
+            6_100_050_000_000,
+            6_090_000_000_000,
+            90_000_000,
+        )
+        standing = standing_of(await state_of(venue, "alice"))
+        assert standing.auto_repay
+        held = {
+            key: (position.amount, position.entry_price, position.leverage)
+            for key, position in standing.positions.items()
+        }
+        assert held == {
+            "UM:BTCUSDT:BOTH": (-50_000_000, 6_000_000_000_000, 10),
+            "CM:BTCUSD_PERP:LONG": (300_000_000, 5_900_010_000_000, 20),
+        }
+        assert not (await venue.verify()).findings
+
+    on_a_venue(work)
+
+
+def test_a_price_that_was_set_stays() -> None:
+    async def work(venue: Venue) -> None:
+        await venue.market.set(Figure.INDEX, "BTC", "1")
+        await scenario.apply(venue, scenario.parse(MARKET))
+        quotes = await venue.market.quotes()
+        assert (quotes.prices["BTC"], quotes.rates["BTC"]) == (10**8, 90_000_000)
+
+    on_a_venue(work)
+
+
+def test_a_refused_price_leaves_nothing_behind() -> None:
+    async def work(venue: Venue) -> None:
+        with pytest.raises(Refused):
+            await scenario.apply(venue, scenario.parse(MARKET.replace('"0.9"', '"9"')))
+        with pytest.raises(Refused):
+            await scenario.apply(venue, scenario.parse(MARKET.replace("BTCUSD_PERP", "NOPE")))
+        assert [await venue.all_kept(figure) for figure in Figure] == [[], [], []]
+        assert [account async for page in venue.accounts() for account in page] == []
 
     on_a_venue(work)
 
@@ -188,7 +266,28 @@ def test_a_bare_number_in_a_margin_table_is_refused() -> None:
         ('[[account]]\nname = "a"\nMARGIN = { USDT = { owed = "1" } }', "account 'a'.MARGIN"),
         ('[[account]]\nname = " a"', "account ' a': a name has 1 to 64"),
         ('[[account]]\nname = "a"\n[[account]]\nname = "a"', "account 'a': this name stands twice"),
-        ('[[account]]\nname = "a"\nauto_repay = true', "account 'a', auto_repay: "),
+        ("prices = 1", "prices: "),
+        ('[prices]\nspot = { BTC = "1" }', "prices: "),
+        ("[prices.mark]\nBTCUSDT = 1.5", 'prices, mark, BTCUSDT: write the amount as text, "1.5"'),
+        ('[prices.mark]\nNOPE = "1"', 'prices, mark, NOPE: "1": Invalid symbol.'),
+        ('[prices.index]\nBTCUSDT = "1"', 'prices, index, BTCUSDT: "1": Invalid asset.'),
+        ('[prices.collateral]\nBTC = "1.1"', 'prices, collateral, BTC: "1.1": Data sent'),
+        (POSITION.format('symbol = "NOPE"'), "account 'a', position, NOPE: \"1 at 1\": Invalid symbol."),
+        (POSITION.format('symbol = "BTCUSDT"\nentry_price = "1"'), "it is not TOML"),
+        (POSITION.format('symbol = "BTCUSDT"\nsize = "1"'), "account 'a'.position[0]: "),
+        (POSITION.format('symbol = "BTCUSDT"\nside = "LEFT"'), "account 'a', BTCUSDT: Data sent"),
+        (POSITION.format('symbol = "BTCUSDT"\nside = "SHORT"'), "account 'a', position, BTCUSDT: \"1 at 1\": "),
+        (POSITION.format('symbol = "BTCUSDT"\nleverage = 126'), "account 'a', BTCUSDT: "),
+        (POSITION.format('symbol = "BTCUSDT"\nleverage = "3"'), "account 'a'.position[0].leverage: "),
+        (
+            '[[account]]\nname = "a"\nposition = [{ symbol = "BTCUSDT", amount = 1.5, entry_price = "1" }]',
+            "account 'a', position, BTCUSDT, amount: write the amount as text",
+        ),
+        (
+            POSITION.format('symbol = "BTCUSDT"')
+            + '\n[[account.position]]\nsymbol = "BTCUSDT"\namount = "2"\nentry_price = "1"',
+            "account 'a', position: a symbol and side stand twice",
+        ),
         ('[[account]]\nname = "a"\nUM = { usdt = "1" }', "account 'a', UM, usdt: Invalid asset."),
         ('[[account]]\nname = "a"\nCM = { BTC = "x" }', "account 'a', CM, BTC: \"x\": Data sent"),
         ('[[account]]\nname = "a"\nCM = { BTC = "0.123456789" }', "account 'a', CM, BTC: \"0.123456789\": Precision"),

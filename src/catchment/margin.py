@@ -49,11 +49,12 @@ class Quotes(msgspec.Struct, frozen=True):
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """A position at its mark price. `profit`, `size` (not signed), `initial` and `maintenance` are units of the margin
-    asset."""
+    """A position at its mark price. `profit`, `size` (not signed), `initial` and `maintenance` are units of its margin
+    asset, `asset`."""
 
     wallet: Wallet
     symbol: Symbol
+    asset: Asset
     side: str
     position: Position
     mark: int
@@ -178,7 +179,8 @@ def holding(symbol: Symbol, side: str, position: Position, quotes: Quotes) -> Ho
 
     Initial margin = size / leverage; size = amount x mark on UM, amount x contract / mark on CM (trading rules).
     """
-    one, mark = 10 ** quotes.assets[symbol.margin].scale, quotes.marks.get(symbol.name, 0)
+    asset, mark = quotes.assets[symbol.margin], quotes.marks.get(symbol.name, 0)
+    one = 10**asset.scale
     if symbol.market is Market.CM:
         size, parts = abs(position.amount) * symbol.contract * one, mark or 1
     else:
@@ -188,6 +190,7 @@ def holding(symbol: Symbol, side: str, position: Position, quotes: Quotes) -> Ho
     return Holding(
         Wallet(symbol.market),
         symbol,
+        asset,
         side,
         position,
         mark,
@@ -254,10 +257,9 @@ def risk(state: AccountState, quotes: Quotes) -> Risk:
     """
     profit, initial, kept = Counter[str](), Counter[str](), Counter[str]()
     for held in holdings(state, quotes):
-        asset = held.symbol.margin
-        profit[asset] += held.profit
-        initial[asset] += held.initial
-        kept[asset] += held.maintenance
+        profit[held.asset.name] += held.profit
+        initial[held.asset.name] += held.initial
+        kept[held.asset.name] += held.maintenance
     equity = actual = first = least = loans = 0
     for name in state.balances.keys() | profit.keys():
         balance, price, one = balance_of(state, name), quotes.prices.get(name, 0), 10 ** quotes.assets[name].scale
@@ -274,7 +276,7 @@ def profit_of(state: AccountState, quotes: Quotes) -> dict[Wallet, Counter[str]]
     """Unrealised profit by wallet and asset, in units."""
     found = {Wallet.UM: Counter[str](), Wallet.CM: Counter[str]()}
     for held in holdings(state, quotes):
-        found[held.wallet][held.symbol.margin] += held.profit
+        found[held.wallet][held.asset.name] += held.profit
     return found
 
 

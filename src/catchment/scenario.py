@@ -1,7 +1,7 @@
-"""Scenario files: TOML that seeds a venue with accounts, keys and balances.
+"""Scenario files: TOML that seeds a venue with prices, accounts, keys, balances and positions.
 
 Reading is strict: an unknown name, a bare number for an amount, or anything the venue would refuse is BAD_SCENARIO with
-the place in the file, before anything is written. An account that exists already is left untouched.
+the place in the file, before anything is written. An account or a price that is there already is left untouched.
 """
 
 from __future__ import annotations
@@ -16,9 +16,21 @@ import msgspec
 from catchment import errors, signature
 from catchment.errors import Refused, Rejection
 from catchment.ledger.balance import AccountId, AccountState
-from catchment.ledger.commands import Adjustment, Command, Deposit, MarginAdjustment, MarginReason, Reason, Withdrawal
+from catchment.ledger.commands import (
+    Adjustment,
+    Command,
+    Deposit,
+    MarginAdjustment,
+    MarginReason,
+    Reason,
+    SetAutoRepay,
+    Trigger,
+    Withdrawal,
+)
 from catchment.ledger.ledger import apply as apply_record
 from catchment.ledger.ledger import decide
+from catchment.margin import DEFAULT_LEVERAGE, Quotes, named_position
+from catchment.market import Figure
 from catchment.signature import Permission
 from catchment.venue import Venue, valid_account_name, valid_api_key, valid_network
 from catchment.wallet import Wallet
@@ -51,22 +63,48 @@ class MarginPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interest: str = "0"
 
 
+class PositionPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A UM or CM position: a signed amount (on CM of contracts) and its entry price, as decimal texts."""
+
+    symbol: str
+    amount: str
+    entry_price: str
+    leverage: int = DEFAULT_LEVERAGE
+    side: str = "BOTH"
+
+
 class AccountPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An account to make, its keys, and by wallet its balances as decimal texts."""
+    """An account to make, its keys, by wallet its balances as decimal texts, and its positions."""
 
     name: str
     portfolio_margin: bool = True
     auto_repay: bool = False
     key: tuple[KeyPlan, ...] = ()
+    position: tuple[PositionPlan, ...] = ()
     UM: dict[str, str] = {}
     CM: dict[str, str] = {}
     MARGIN: dict[str, str | MarginPlan] = {}
 
 
+class PricesPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Mark prices by symbol, index prices in USD and collateral rates by asset, as decimal texts."""
+
+    mark: dict[str, str] = {}
+    index: dict[str, str] = {}
+    collateral: dict[str, str] = {}
+
+    def figures(self) -> Iterator[tuple[Figure, str, str, str]]:
+        """What is set, to what, and where that stands in the file."""
+        for figure in Figure:
+            for name, text in getattr(self, figure.name.lower()).items():
+                yield figure, name, text, f"prices, {figure.name.lower()}, {name}"
+
+
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The accounts of a file, in its order."""
+    """The accounts of a file, in its order, and its prices."""
 
     account: tuple[AccountPlan, ...] = ()
+    prices: PricesPlan = PricesPlan()
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -108,11 +146,13 @@ def parse(text: str) -> Scenario:
 
 
 async def apply(venue: Venue, scenario: Scenario) -> Applied:
-    """Make the accounts that do not exist yet, their keys and their balances.
+    """Set the prices that nobody set yet; make the accounts that do not exist yet, their keys, balances and positions.
 
-    Refuses (BAD_SCENARIO) an unknown asset, an amount its scale or 63 bits cannot hold, a negative amount in Cross
-    Margin, and an API key that lives already; nothing is written then. UM and CM may be negative.
+    Refuses (BAD_SCENARIO) an unknown asset or symbol, an amount its scale or 63 bits cannot hold, a negative amount in
+    Cross Margin, and an API key that lives already; nothing is written then. UM and CM may be negative.
     """
+    for figure, name, text, where in scenario.prices.figures():
+        _good(venue.market.checked(figure, name, text), where, text)
     missing, left = [], []
     for account in scenario.account:
         found = await venue.account(account.name)
@@ -120,12 +160,15 @@ async def apply(venue: Venue, scenario: Scenario) -> Applied:
             missing.append(account)
         else:
             left.append(account.name)
-    plans = [(account, list(_commands(venue, account))) for account in missing]
+    quotes = await venue.market.quotes()
+    plans = [(account, list(_commands(venue, account, quotes))) for account in missing]
     for account, commands in plans:
         _rehearse(venue, account, commands)
         for key in account.key:
             if await venue.holder(key.api_key) is not None:
                 raise _bad(_at(account.name, "key", key.api_key), errors.KEY_EXISTS().sentence)
+    for figure, name, text, _ in scenario.prices.figures():
+        _taken(await venue.market.set(figure, name, text, replace=False))
     asked: list[tuple[AccountId, Command]] = []
     for account, commands in plans:
         made = _taken(await venue.add_account(account.name, account.portfolio_margin))
@@ -159,14 +202,32 @@ def _taken(answer: Answer | Rejection) -> Answer:
 
 def _refuse_bare_numbers(raw: dict[str, Any]) -> None:
     """Say why before the type check would only say that a text was expected."""
-    accounts = raw.get("account")
-    for account in accounts if isinstance(accounts, list) else ():
-        wallets = account.items() if isinstance(account, dict) else ()
-        for wallet, amounts in wallets:
+    for where, amount in _numbers(raw):
+        if isinstance(amount, int | float) and not isinstance(amount, bool):
+            raise _bad(where, f'write the amount as text, "{amount}": a bare number would become a float')
+
+
+def _numbers(raw: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every amount and price of a file, whatever its type."""
+    for kind, figures in _table(raw.get("prices")):
+        yield from ((f"prices, {kind}, {name}", figure) for name, figure in _table(figures))
+    for account in _list(raw.get("account")):
+        who = dict(_table(account)).get("name", "?")
+        for wallet, amounts in _table(account):
             if wallet in set(Wallet) and isinstance(amounts, dict):
-                for where, amount in _amounts(amounts, account.get("name", "?"), wallet):
-                    if isinstance(amount, int | float) and not isinstance(amount, bool):
-                        raise _bad(where, f'write the amount as text, "{amount}": a bare number would become a float')
+                yield from _amounts(amounts, who, wallet)
+        for position in _list(dict(_table(account)).get("position")):
+            plan = dict(_table(position))
+            where = _at(who, "position", str(plan.get("symbol", "?")))
+            yield from ((f"{where}, {name}", plan[name]) for name in ("amount", "entry_price") if name in plan)
+
+
+def _table(part: Any) -> list[tuple[str, Any]]:
+    return list(part.items()) if isinstance(part, dict) else []
+
+
+def _list(part: Any) -> list[Any]:
+    return part if isinstance(part, list) else []
 
 
 def _amounts(amounts: dict[str, Any], *where: str) -> Iterator[tuple[str, Any]]:
@@ -205,8 +266,8 @@ def _refuse_doubles(scenario: Scenario) -> None:
 def _check_account(account: AccountPlan) -> None:
     if not valid_account_name(account.name):
         raise _bad(_at(account.name), "a name has 1 to 64 printable characters, none of them a blank at either end")
-    if account.auto_repay:
-        raise _bad(_at(account.name, "auto_repay"), "this Catchment cannot repay automatically")
+    if len({(position.symbol, position.side) for position in account.position}) < len(account.position):
+        raise _bad(_at(account.name, "position"), "a symbol and side stand twice")
     for key in account.key:
         where = _at(account.name, "key", key.api_key)
         if not valid_api_key(key.api_key):
@@ -224,9 +285,10 @@ def _check_account(account: AccountPlan) -> None:
 # What needs the venue -------------------------------------------------------------------------------------------------
 
 
-def _commands(venue: Venue, account: AccountPlan) -> Iterator[Command]:
-    """What brings the account to its balances. A futures wallet is brought there as by trading; Cross Margin by a
-    loan first, then by the deposit or withdrawal that is left to do, then by the lock and the interest."""
+def _commands(venue: Venue, account: AccountPlan, quotes: Quotes) -> Iterator[Command]:
+    """What brings the account to its balances, then its switch and positions. A futures wallet is brought there as by
+    trading; Cross Margin by a loan first, then by the deposit or withdrawal that is left to do, then by the lock and
+    the interest."""
     for wallet, amounts in ((Wallet.UM, account.UM), (Wallet.CM, account.CM)):
         for asset, text in amounts.items():
             units = _units(venue, asset, text, _at(account.name, wallet, asset))
@@ -248,15 +310,23 @@ def _commands(venue: Venue, account: AccountPlan) -> Iterator[Command]:
             yield MarginAdjustment(asset, locked, MarginReason.LOCK)
         if interest:
             yield MarginAdjustment(asset, interest, MarginReason.INTEREST)
+    if account.auto_repay:
+        yield SetAutoRepay(True, Trigger.OPERATOR)
+    for held in account.position:
+        named = named_position(quotes, held.symbol, held.amount, held.entry_price, held.leverage, held.side)
+        yield _good(named, _at(account.name, "position", held.symbol), f"{held.amount} at {held.entry_price}")
 
 
 def _units(venue: Venue, asset: str, text: str, where: str) -> int:
     if asset not in venue.assets:
         raise _bad(where, errors.BAD_ASSET().sentence)
-    units = venue.assets[asset].units(text)
-    if isinstance(units, Rejection):
-        raise _bad(where, f'"{text}": {units.sentence}')
-    return units
+    return _good(venue.assets[asset].units(text), where, text)
+
+
+def _good(found: Answer | Rejection, where: str, text: str) -> Answer:
+    if isinstance(found, Rejection):
+        raise _bad(where, f'"{text}": {found.sentence}')
+    return found
 
 
 def _owned(venue: Venue, asset: str, text: str, where: str) -> int:
@@ -272,7 +342,10 @@ def _rehearse(venue: Venue, account: AccountPlan, commands: list[Command]) -> No
     for command in commands:
         record = decide(AccountId(bytes(16)), state, command, venue.clock.now(), venue.rules)
         if isinstance(record, Rejection):
-            raise _bad(_at(account.name, *filter(None, [getattr(command, "asset", "")])), record.sentence)
+            raise _bad(
+                _at(account.name, *filter(None, [getattr(command, "asset", getattr(command, "symbol", ""))])),
+                record.sentence,
+            )
         apply_record(state, record, venue.rules)
 
 

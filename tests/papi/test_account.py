@@ -174,18 +174,21 @@ def test_update_time_is_that_of_the_assets_last_change(desk: Desk) -> None:
 # The account ---------------------------------------------------------------------------------------------------------
 
 
-def test_equity_is_what_is_held_less_what_is_owed_at_the_settings_prices(desk: Desk) -> None:
-    usdt = Decimal("330.25") + 1_200 - Decimal("20.5") - Decimal("0.00000001")
-    equity = usdt + Decimal("0.72345678") * 60_000 - Decimal("2500.5")  # BNB has no price here
+def test_equity_and_margin_at_the_settings_prices(desk: Desk) -> None:
+    # BNB has no price here, and ETH is owed, so it counts in full.
+    # USDT: 330.25 + 1200 - 20.5 - 0.00000001                       1509.74999999
+    # BTC:  0.72345678 x 60000 = 43407.4068, as collateral x 0.95   41237.03646
+    # ETH:  -1 x 2500.5                                             -2500.5
+    # The loan of 20.50000001 needs a quarter, 5.12500001, and keeps 8 %, 1.64000001, both rounded up.
     assert desk.get("account", ALICE).json == {
-        "uniMMR": "99999999",
-        "accountEquity": f"{equity.normalize():f}",
-        "actualEquity": f"{equity.normalize():f}",
-        "accountInitialMargin": "0.0",
-        "accountMaintMargin": "0.0",
+        "uniMMR": "24540.41842352",  # 40246.28645999 / 1.64000001 = 24540.418423527...
+        "accountEquity": "40246.28645999",
+        "actualEquity": "42416.65679999",
+        "accountInitialMargin": "5.12500001",
+        "accountMaintMargin": "1.64000001",
         "accountStatus": "NORMAL",
-        "virtualMaxWithdrawAmount": f"{equity.normalize():f}",
-        "totalAvailableBalance": f"{equity.normalize():f}",
+        "virtualMaxWithdrawAmount": "40244.31845997",  # less 1.2 x 1.64000001 = 1.968000012, rounded up
+        "totalAvailableBalance": "40241.16145998",
         "totalMarginOpenLoss": "0.0",
         "updateTime": NOW,
     }

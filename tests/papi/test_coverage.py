@@ -74,6 +74,8 @@ MANDATORY = {
     "GET /papi/v1/margin/marginLoan": {"asset"},
     "GET /papi/v1/margin/repayLoan": {"asset"},
     "GET /papi/v1/portfolio/negative-balance-exchange-record": {"startTime", "endTime"},
+    "GET /papi/v1/margin/maxWithdraw": {"asset"},
+    "GET /papi/v1/margin/maxBorrowable": {"asset"},
 }
 # fmt: on
 

@@ -15,6 +15,7 @@ from catchment.cli.desk import Verbs
 from catchment.cli.funds import adjust, balance, deposit, withdraw
 from catchment.cli.journal import export, history, verify
 from catchment.cli.margin import auto_collect, auto_repay, bnb, borrow, payback, repay
+from catchment.cli.market import position, price
 from catchment.cli.people import link, person
 from catchment.cli.requests import requests
 from catchment.cli.serving import demo, serve
@@ -66,6 +67,8 @@ for verb in (
     auto_collect,
     borrow,
     payback,
+    price,
+    position,
     history,
     export,
     requests,

@@ -1,20 +1,21 @@
-"""The account as a whole: GET /papi/v1/balance and GET /papi/v1/account."""
+"""The account as a whole: balance, account, and what Cross Margin may let go or lend."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from catchment import errors
+from catchment import errors, margin
 from catchment.errors import Rejection
-from catchment.ledger.balance import AccountState, Balance, balance_of
+from catchment.ledger.balance import AccountState, balance_of
+from catchment.margin import USD
 from catchment.papi.contract import Call
-from catchment.venue import USD
+from catchment.wallet import Wallet
 
 ZERO: Final = "0.0"
-NO_MARGIN_NEED: Final = "99999999"
-"""uniMMR of an account without maintenance margin, as seen live."""
 
 
 class AssetBalanceRow(msgspec.Struct, rename="camel", kw_only=True):
@@ -27,9 +28,9 @@ class AssetBalanceRow(msgspec.Struct, rename="camel", kw_only=True):
     cross_margin_interest: str
     cross_margin_locked: str
     um_wallet_balance: str
-    um_unrealized_pnl: str = msgspec.field(name="umUnrealizedPNL", default=ZERO)
+    um_unrealized_pnl: str = msgspec.field(name="umUnrealizedPNL")
     cm_wallet_balance: str
-    cm_unrealized_pnl: str = msgspec.field(name="cmUnrealizedPNL", default=ZERO)
+    cm_unrealized_pnl: str = msgspec.field(name="cmUnrealizedPNL")
     update_time: int
     negative_balance: str
 
@@ -55,46 +56,83 @@ class AccountInformation(msgspec.Struct, rename="camel", kw_only=True):
     update_time: int
 
 
+class MaxWithdraw(msgspec.Struct):
+    """Decimal text."""
+
+    amount: str
+
+
+class MaxBorrowable(msgspec.Struct, rename="camel"):
+    """What may be borrowed now, and the limit of the asset: decimal texts."""
+
+    amount: str
+    borrow_limit: str
+
+
 async def balance(call: Call) -> bytes | Rejection:
-    """A list of every asset the account touched, or one object when `asset` is sent (-1108 if unknown)."""
+    """A list of every asset the account touched or has profit in, or one object when `asset` is sent (-1108 if
+    unknown)."""
     state = await call.venue.state(call.account)
     if state is None:
         return errors.BAD_ACCOUNT()
+    profit = margin.profit_of(state, await call.venue.market.quotes())
     name = call.values.get("asset")
     if name is None:
-        return msgspec.json.encode([_row(call, state, asset, whole=True) for asset in sorted(state.balances)])
+        names = sorted({*state.balances, *profit[Wallet.UM], *profit[Wallet.CM]})
+        return msgspec.json.encode([_row(call, state, profit, asset, whole=True) for asset in names])
     if name not in call.venue.assets:
         return errors.BAD_ASSET()
-    return msgspec.json.encode(_row(call, state, name, whole=False))
+    return msgspec.json.encode(_row(call, state, profit, name, whole=False))
 
 
 async def account(call: Call) -> bytes | Rejection:
-    """Equity from wallet balances, debts and the prices in the settings; there are no positions, so no margin need.
-
-    accountEquity = sum over assets of (UM + CM + free + locked - borrowed - interest) x price, collateral rate 1;
-    totalAvailableBalance = accountEquity - accountInitialMargin; virtualMaxWithdrawAmount = max(accountEquity - 1.2 x
-    accountMaintMargin, 0).
-    """
+    """Equity and margin at the prices of the moment; see `margin.Risk` for the formulas."""
     state = await call.venue.state(call.account)
     if state is None:
         return errors.BAD_ACCOUNT()
-    equity = _equity(call, state)
+    now = margin.risk(state, await call.venue.market.quotes())
     information = AccountInformation(
-        uni_mmr=NO_MARGIN_NEED,
-        account_equity=USD.text(equity),
-        actual_equity=USD.text(equity),
-        account_initial_margin=ZERO,
-        account_maint_margin=ZERO,
-        account_status="NORMAL",
-        virtual_max_withdraw_amount=USD.text(max(equity, 0)),
-        total_available_balance=USD.text(equity),
+        uni_mmr=margin.ratio_text(now),
+        account_equity=USD.text(now.equity),
+        actual_equity=USD.text(now.actual),
+        account_initial_margin=USD.text(now.initial),
+        account_maint_margin=USD.text(now.maintenance),
+        account_status=now.status,
+        virtual_max_withdraw_amount=USD.text(now.withdrawable),
+        total_available_balance=USD.text(now.available),
         total_margin_open_loss=ZERO,
         update_time=state.timestamp,
     )
     return msgspec.json.encode(information)
 
 
-def _row(call: Call, state: AccountState, name: str, whole: bool) -> AssetBalanceRow:
+async def max_withdraw(call: Call) -> bytes | Rejection:
+    """What may be taken of an asset out of Cross Margin; -1108 if the asset is unknown."""
+    asset = call.venue.assets.get(call.values["asset"])
+    if asset is None:
+        return errors.BAD_ASSET()
+    state = await call.venue.state(call.account)
+    if state is None:
+        return errors.BAD_ACCOUNT()
+    units = margin.withdrawable(state, await call.venue.market.quotes(), asset.name)
+    return msgspec.json.encode(MaxWithdraw(asset.text(units)))
+
+
+async def max_borrowable(call: Call) -> bytes | Rejection:
+    """What may be borrowed of an asset; -1108 if the asset is unknown."""
+    asset = call.venue.assets.get(call.values["asset"])
+    if asset is None:
+        return errors.BAD_ASSET()
+    state = await call.venue.state(call.account)
+    if state is None:
+        return errors.BAD_ACCOUNT()
+    found = margin.borrowable(state, await call.venue.market.quotes(), asset.name)
+    return msgspec.json.encode(MaxBorrowable(asset.text(found.amount), asset.text(found.limit)))
+
+
+def _row(
+    call: Call, state: AccountState, profit: Mapping[Wallet, Counter[str]], name: str, whole: bool
+) -> AssetBalanceRow:
     own = balance_of(state, name)
     text = call.venue.assets[name].text
     fields = {
@@ -105,21 +143,11 @@ def _row(call: Call, state: AccountState, name: str, whole: bool) -> AssetBalanc
         "cross_margin_interest": text(-own.interest),
         "cross_margin_locked": text(own.margin_locked),
         "um_wallet_balance": text(own.um),
+        "um_unrealized_pnl": text(profit[Wallet.UM][name]),
         "cm_wallet_balance": text(own.cm),
+        "cm_unrealized_pnl": text(profit[Wallet.CM][name]),
         "negative_balance": text(min(own.um, 0) + min(own.cm, 0)),
     }
     if whole:
         return BalanceRow(**fields, update_time=own.updated, cross_margin_asset=text(own.margin))
     return AssetBalanceRow(**fields, update_time=own.updated)
-
-
-def _equity(call: Call, state: AccountState) -> int:
-    """USD at 8 decimals, each asset rounded towards minus infinity."""
-    return sum(
-        _net(own) * call.venue.prices.get(name, 0) // 10 ** call.venue.assets[name].scale
-        for name, own in state.balances.items()
-    )
-
-
-def _net(own: Balance) -> int:
-    return own.um + own.cm + own.margin + own.borrowed + own.interest

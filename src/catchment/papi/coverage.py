@@ -11,14 +11,9 @@ from catchment.papi.contract import Endpoint
 from catchment.papi.endpoints import ENDPOINTS
 
 MISSING: Final = """
-GET /papi/v1/margin/maxWithdraw
-GET /papi/v1/margin/maxBorrowable
 GET /papi/v1/rateLimit/order
 GET /papi/v1/um/apiTradingStatus
 GET /papi/v1/um/accountConfig
-GET /papi/v1/um/symbolConfig
-GET /papi/v1/um/positionRisk
-GET /papi/v1/cm/positionRisk
 GET /papi/v1/um/leverageBracket
 GET /papi/v1/cm/leverageBracket
 GET /papi/v1/um/commissionRate
@@ -179,9 +174,20 @@ CHOICES: Final = (
     ),
     ("Numbers", "Balances in the shortest form with one decimal at least (`330.25`, `0.0`), income with all decimals."),
     (
-        "Equity",
-        "USD, from wallet balances less debts at the prices in the settings (stablecoins 1, no price 0); uniMMR is "
-        "99999999, as seen live without margin need.",
+        "Prices and collateral rates",
+        "Set by `catchment price set` or a scenario; before that the setting `prices`, or round numbers that are made "
+        "up. A mark price follows the index prices until it is set.",
+    ),
+    (
+        "Equity and margin",
+        "By the formulas of the support pages, rounded against the account ([how](explanation/margin.md)). uniMMR is "
+        "99999999 without margin need, as seen live. Loans have leverage 5 and 8 % maintenance. With equity below zero "
+        "accountStatus is BANKRUPTED.",
+    ),
+    (
+        "Positions",
+        "Set by an operator; um/account (v1, v2), cm/account and positionRisk list open ones alone, positionRisk with "
+        "`symbol` a flat one too. liquidationPrice is 0. An unknown symbol is refused (-1121).",
     ),
 )
 

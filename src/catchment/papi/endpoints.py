@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from catchment.papi import account, collection, endpoints_margin, futures, general, listen_key
+from catchment.papi import account, collection, endpoints_margin, futures, general, listen_key, positions
 from catchment.papi.contract import Endpoint, Handler, Kind, Parameter, Security
 from catchment.signature import DEFAULT_RECV_WINDOW_MS, MAX_RECV_WINDOW_MS
 
@@ -30,7 +30,9 @@ _COLLECTED = (
     Parameter("amount", Kind.DECIMAL, sentence="With futureType, or not at all."),
     Parameter("futureType", Kind.ENUM, values=collection.FUTURE_TYPES, sentence="With amount, or not at all."),
 )
-_NO_POSITIONS = "There is no matching engine: positions are an empty list and margins are 0."
+_POSITIONS = "Open positions alone; they are what somebody set, for there is no matching engine."
+_FIGURES = "Worked out from prices, positions and loans that somebody set (docs/explanation/margin.md)."
+_ONE_ASSET = (Parameter("asset", Kind.STRING, mandatory=True),)
 _TIME = "Undocumented on the live venue; clients ask it before they sign."
 _FIRST = "Served on this address too, because clients ask it before their first Portfolio Margin call."
 
@@ -110,7 +112,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "Account Information",
         "account/Account-Information",
         (),
-        "Equity is wallet balances less debts at the prices in the settings; collateral rates are 1.",
+        _FIGURES,
     ),
     Endpoint(
         "GET",
@@ -118,23 +120,23 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Security.USER_DATA,
         5,
         futures.um_account,
-        futures.FuturesAccount,
+        futures.UmAccount,
         "Get UM Account Detail",
         "account/Get-UM-Account-Detail",
         (),
-        _NO_POSITIONS,
+        _POSITIONS,
     ),
     Endpoint(
         "GET",
         "/papi/v2/um/account",
         Security.USER_DATA,
         5,
-        futures.um_account,
-        futures.FuturesAccount,
+        futures.um_account_v2,
+        futures.UmAccountV2,
         "Get UM Account Detail V2",
         "account/Get-UM-Account-Detail-V2",
         (),
-        _NO_POSITIONS,
+        _POSITIONS,
     ),
     Endpoint(
         "GET",
@@ -142,11 +144,71 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Security.USER_DATA,
         5,
         futures.cm_account,
-        futures.FuturesAccount,
+        futures.CmAccount,
         "Get CM Account Detail",
         "account/Get-CM-Account-Detail",
         (),
-        _NO_POSITIONS,
+        _POSITIONS,
+    ),
+    Endpoint(
+        "GET",
+        "/papi/v1/um/positionRisk",
+        Security.USER_DATA,
+        5,
+        positions.um_risk,
+        list[positions.UmRisk],
+        "Query UM Position Information",
+        "account/Query-UM-Position-Information",
+        (Parameter("symbol", Kind.STRING),),
+        "liquidationPrice is 0. Without a symbol, open positions alone.",
+    ),
+    Endpoint(
+        "GET",
+        "/papi/v1/cm/positionRisk",
+        Security.USER_DATA,
+        1,
+        positions.cm_risk,
+        list[positions.CmRisk],
+        "Query CM Position Information",
+        "account/Query-CM-Position-Information",
+        (Parameter("marginAsset", Kind.STRING), Parameter("pair", Kind.STRING)),
+        "liquidationPrice is 0. Open positions alone.",
+    ),
+    Endpoint(
+        "GET",
+        "/papi/v1/um/symbolConfig",
+        Security.USER_DATA,
+        5,
+        positions.um_symbol_config,
+        list[positions.SymbolConfig],
+        "UM Futures Symbol Configuration",
+        "account/Get-UM-Futures-Symbol-Config",
+        (Parameter("symbol", Kind.STRING),),
+        "Leverage is that of the position, 20 without one.",
+    ),
+    Endpoint(
+        "GET",
+        "/papi/v1/margin/maxWithdraw",
+        Security.USER_DATA,
+        5,
+        account.max_withdraw,
+        account.MaxWithdraw,
+        "Query Margin Max Withdraw",
+        "account/Query-Margin-Max-Withdraw",
+        _ONE_ASSET,
+        _FIGURES,
+    ),
+    Endpoint(
+        "GET",
+        "/papi/v1/margin/maxBorrowable",
+        Security.USER_DATA,
+        5,
+        account.max_borrowable,
+        account.MaxBorrowable,
+        "Margin Max Borrow",
+        "account/Margin-Max-Borrow",
+        _ONE_ASSET,
+        "Texts. The limit of an asset is a million USD at its index price.",
     ),
     Endpoint(
         "GET",

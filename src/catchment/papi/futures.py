@@ -6,16 +6,18 @@ from typing import Final
 
 import msgspec
 
-from catchment import errors
+from catchment import errors, margin
 from catchment.errors import Rejection
+from catchment.ledger.balance import AccountState, balance_of
 from catchment.ledger.commands import Adjustment, AutoExchange, Command, NegativeInterest, Reason
 from catchment.ledger.journal import Stored
-from catchment.papi import history
+from catchment.margin import Holding
+from catchment.papi import history, positions
 from catchment.papi.contract import Call
 from catchment.papi.history import DAY_MS
+from catchment.papi.positions import NONE_HELD, CmPosition, UmPosition, UmPositionV2
 from catchment.wallet import FUTURES, Place, Wallet
 
-NONE_HELD: Final = "0"
 DEFAULT_WINDOW_DAYS: Final = {Wallet.UM: 7, Wallet.CM: 200}
 KEPT_DAYS: Final = {Wallet.UM: 90, Wallet.CM: 200}
 """How far back rows are answered: three months on UM, and on CM the 200 days of the English page."""
@@ -54,23 +56,37 @@ UM_INCOME_TYPES: Final = (
 
 
 class FuturesAsset(msgspec.Struct, rename="camel", kw_only=True):
-    """One asset of a futures wallet: decimal texts, `updateTime` in ms. Without positions the margins are 0."""
+    """One asset of a futures wallet: decimal texts, `updateTime` in ms. There are no orders to need margin."""
 
     asset: str
     cross_wallet_balance: str
-    cross_un_pnl: str = NONE_HELD
-    maint_margin: str = NONE_HELD
-    initial_margin: str = NONE_HELD
-    position_initial_margin: str = NONE_HELD
+    cross_un_pnl: str
+    maint_margin: str
+    initial_margin: str
+    position_initial_margin: str
     open_order_initial_margin: str = NONE_HELD
     update_time: int
 
 
-class FuturesAccount(msgspec.Struct):
-    """Assets of the wallet that the account touched; positions are none, for the venue matches no orders."""
+class UmAccount(msgspec.Struct):
+    """Assets of the UM wallet that the account touched or has positions in, and its open positions."""
 
     assets: list[FuturesAsset]
-    positions: list[dict[str, str | int]]
+    positions: list[UmPosition]
+
+
+class UmAccountV2(msgspec.Struct):
+    """The same with fewer fields a position."""
+
+    assets: list[FuturesAsset]
+    positions: list[UmPositionV2]
+
+
+class CmAccount(msgspec.Struct):
+    """The same of the CM wallet."""
+
+    assets: list[FuturesAsset]
+    positions: list[CmPosition]
 
 
 class IncomeRow(msgspec.Struct, rename="camel", kw_only=True):
@@ -88,12 +104,29 @@ class IncomeRow(msgspec.Struct, rename="camel", kw_only=True):
 
 async def um_account(call: Call) -> bytes | Rejection:
     """Assets and positions of the UM wallet."""
-    return await _account(call, Wallet.UM)
+    found = await _account(call, Wallet.UM)
+    if isinstance(found, Rejection):
+        return found
+    assets, held = found
+    return msgspec.json.encode(UmAccount(assets, list(map(positions.um_position, held))))
+
+
+async def um_account_v2(call: Call) -> bytes | Rejection:
+    """Assets and positions of the UM wallet, without what is configuration."""
+    found = await _account(call, Wallet.UM)
+    if isinstance(found, Rejection):
+        return found
+    assets, held = found
+    return msgspec.json.encode(UmAccountV2(assets, list(map(positions.um_position_v2, held))))
 
 
 async def cm_account(call: Call) -> bytes | Rejection:
     """Assets and positions of the CM wallet."""
-    return await _account(call, Wallet.CM)
+    found = await _account(call, Wallet.CM)
+    if isinstance(found, Rejection):
+        return found
+    assets, held = found
+    return msgspec.json.encode(CmAccount(assets, list(map(positions.cm_position, held))))
 
 
 async def um_income(call: Call) -> bytes | Rejection:
@@ -106,19 +139,28 @@ async def cm_income(call: Call) -> bytes | Rejection:
     return await _income(call, Wallet.CM)
 
 
-async def _account(call: Call, wallet: Wallet) -> bytes | Rejection:
+async def _account(call: Call, wallet: Wallet) -> tuple[list[FuturesAsset], list[Holding]] | Rejection:
     state = await call.venue.state(call.account)
     if state is None:
         return errors.BAD_ACCOUNT()
-    assets = [
-        FuturesAsset(
-            asset=name,
-            cross_wallet_balance=call.venue.assets[name].text(own.at(FUTURES[wallet])),
-            update_time=own.updated,
-        )
-        for name, own in sorted(state.balances.items())
-    ]
-    return msgspec.json.encode(FuturesAccount(assets, []))
+    held = [each for each in margin.holdings(state, await call.venue.market.quotes()) if each.wallet is wallet]
+    names = sorted({*state.balances, *(each.asset.name for each in held)})
+    return [_asset(call, state, wallet, name, held) for name in names], held
+
+
+def _asset(call: Call, state: AccountState, wallet: Wallet, name: str, held: list[Holding]) -> FuturesAsset:
+    asset, own = call.venue.assets[name], balance_of(state, name)
+    mine = [each for each in held if each.asset.name == name]
+    initial = positions.text(asset, sum(each.initial for each in mine))
+    return FuturesAsset(
+        asset=name,
+        cross_wallet_balance=asset.text(own.at(FUTURES[wallet])),
+        cross_un_pnl=positions.text(asset, sum(each.profit for each in mine)),
+        maint_margin=positions.text(asset, sum(each.maintenance for each in mine)),
+        initial_margin=initial,
+        position_initial_margin=initial,
+        update_time=own.updated,
+    )
 
 
 async def _income(call: Call, wallet: Wallet) -> bytes | Rejection:
