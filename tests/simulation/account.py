@@ -16,7 +16,8 @@ TEN_MINUTES: Final = 600_000
 HOUR: Final = 3_600_000
 DAY: Final = 86_400_000
 MOST: Final = 2**63 - 1
-STABLE: Final = frozenset({"USDT", "USDC", "FDUSD", "BFUSD", "RWUSD"})
+WORTH: Final = {"USDT": (1, 100), "BTC": (60_000, 95), "BNB": (600, 95)}
+"""USD and the part that counts as collateral, in hundredths; the other assets that are played with have no price."""
 INNER: Final = ("um", "cm", "margin_free", "margin_locked", "borrowed", "interest")
 
 NOT_ENOUGH, OVERFLOW, NOT_ENROLLED, NOT_SUPPORTED = -2018, -1130, -21001, -1020
@@ -389,19 +390,29 @@ class Account:
         }
 
     def information(self) -> dict[str, Any]:
-        usd = 0
-        for asset in STABLE & self.held.keys():
-            usd += sum(self.at(asset, place) for place in INNER) * 10**8 // 10 ** self.terms.scales[asset]
-        equity = shortest(usd, 8)
+        """There are loans, which need a quarter and keep 8 %, and no positions."""
+        equity = actual = initial = kept = 0
+        for asset in WORTH.keys() & self.held.keys():
+            usd, counted = WORTH[asset]
+            one = 10 ** self.terms.scales[asset]
+            worth = sum(self.at(asset, place) for place in INNER) * usd * 10**8
+            owed = -self.at(asset, "borrowed") - self.at(asset, "interest")
+            actual += worth // one
+            equity += worth * counted // (100 * one) if worth > 0 else worth // one
+            initial += -(-owed // 4) * usd * 10**8 // one
+            kept += -(-owed * 8 // 100) * usd * 10**8 // one
+        share = min(equity * 10**8 // kept, 99_999_999 * 10**8) if kept else 99_999_999 * 10**8
+        levels = {"NORMAL": 150, "MARGIN_CALL": 120, "REDUCE_ONLY": 105}
+        status = next((level for level, over in levels.items() if share > over * 10**6), "FORCE_LIQUIDATION")
         return {
-            "uniMMR": "99999999",
-            "accountEquity": equity,
-            "actualEquity": equity,
-            "accountInitialMargin": "0.0",
-            "accountMaintMargin": "0.0",
-            "accountStatus": "NORMAL",
-            "virtualMaxWithdrawAmount": shortest(max(usd, 0), 8),
-            "totalAvailableBalance": equity,
+            "uniMMR": "99999999" if share == 99_999_999 * 10**8 else shortest(share, 8),
+            "accountEquity": shortest(equity, 8),
+            "actualEquity": shortest(actual, 8),
+            "accountInitialMargin": shortest(initial, 8),
+            "accountMaintMargin": shortest(kept, 8),
+            "accountStatus": status if equity >= 0 else "BANKRUPTED",
+            "virtualMaxWithdrawAmount": shortest(max(equity + -kept * 12 // 10, 0), 8),
+            "totalAvailableBalance": shortest(equity - initial, 8),
             "totalMarginOpenLoss": "0.0",
             "updateTime": self.last,
         }
