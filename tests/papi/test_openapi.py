@@ -32,6 +32,14 @@ BTC = "0.5"
 [account.MARGIN]
 BNB = "2"
 USDT = { free = "10", locked = "1", borrowed = "2", interest = "0.5" }
+[[account.position]]
+symbol = "BTCUSDT"
+amount = "-0.001"
+entry_price = "60000"
+[[account.position]]
+symbol = "BTCUSD_PERP"
+amount = "1"
+entry_price = "60000"
 """
 DOCUMENT: dict[str, Any] = msgspec.json.decode(openapi.document())
 
@@ -222,6 +230,9 @@ PARAMETERS = {
     "/papi/v1/repayLoan": ("asset=BTC&amount=0.5", "asset=BTC&amount=9"),
     "/papi/v1/margin/marginLoan": ("asset=USDT", ""),
     "/papi/v1/margin/repayLoan": ("asset=USDT", ""),
+    "/papi/v1/um/positionRisk": ("", "symbol=ETHUSDT", "symbol=NOPE"),
+    "/papi/v1/margin/maxWithdraw": ("asset=USDT", ""),
+    "/papi/v1/margin/maxBorrowable": ("asset=USDT", "asset=NOPE"),
 }
 
 

@@ -39,6 +39,7 @@ EXPECTED = {
     "income_history",
     "bnb_and_repaying",
     "loans",
+    "positions_and_margin",
 }
 RECORD = bool(os.environ.get("CATCHMENT_RECORD"))
 

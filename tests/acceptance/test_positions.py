@@ -1,0 +1,110 @@
+"""Positions, margin and prices through the exchange's own Python SDK and through ccxt, against the started program."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import ccxt
+import pytest
+from binance_sdk_derivatives_trading_portfolio_margin.rest_api.models import (
+    AccountBalanceResponse1,
+    AccountBalanceResponse2,
+    AccountInformationResponse,
+    GetCmAccountDetailResponse,
+    GetUmAccountDetailResponse,
+    GetUmAccountDetailV2Response,
+    MarginMaxBorrowResponse,
+    QueryCmPositionInformationResponse,
+    QueryMarginMaxWithdrawResponse,
+    QueryUmPositionInformationResponse,
+    UmFuturesSymbolConfigurationResponse,
+)
+
+from tests.acceptance.people import Credentials, Kind
+from tests.acceptance.program import Program, running
+from tests.acceptance.test_official_sdk import configured, plain
+
+SCENARIO = """
+[prices]
+mark = { BTCUSDT = "62000", BTCUSD_PERP = "50000" }
+index = { BTC = "60000" }
+collateral = { BTC = "0.95" }
+
+[[account]]
+name = "trader"
+key = [{ api_key = "trader", secret = "trader-secret" }]
+UM = { USDT = "1000" }
+MARGIN = { BTC = "1" }
+
+[[account.position]]
+symbol = "BTCUSDT"
+amount = "0.5"
+entry_price = "60000"
+leverage = 10
+
+[[account.position]]
+symbol = "BTCUSD_PERP"
+amount = "-600"
+entry_price = "60000"
+"""
+TRADER = Credentials("trader", Kind.HMAC, "trader-secret")
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with running(tmp_path_factory.mktemp("positions"), SCENARIO) as program:
+        yield program
+
+
+def test_the_sdk_reads_positions_and_margin_without_a_warning(
+    venue: Program, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    api = configured(venue, TRADER)
+    with caplog.at_level(logging.WARNING):
+        v1 = plain(api.get_um_account_detail().data(), GetUmAccountDetailResponse)
+        v2 = plain(api.get_um_account_detail_v2().data(), GetUmAccountDetailV2Response)
+        cm = plain(api.get_cm_account_detail().data(), GetCmAccountDetailResponse)
+        [um_risk] = [
+            plain(row, QueryUmPositionInformationResponse) for row in api.query_um_position_information().data()
+        ]
+        [cm_risk] = [
+            plain(row, QueryCmPositionInformationResponse) for row in api.query_cm_position_information().data()
+        ]
+        [config] = [
+            plain(row, UmFuturesSymbolConfigurationResponse)
+            for row in api.um_futures_symbol_configuration("BTCUSDT").data()
+        ]
+        account = plain(api.account_information().data(), AccountInformationResponse)
+        rows = [plain(row, AccountBalanceResponse1) for row in api.account_balance().data().actual_instance]
+        one = plain(api.account_balance(asset="BTC").data().actual_instance, AccountBalanceResponse2)
+        withdraw = plain(api.query_margin_max_withdraw("BTC").data(), QueryMarginMaxWithdrawResponse)
+        borrow = plain(api.margin_max_borrow("USDT").data(), MarginMaxBorrowResponse)
+    assert [record.getMessage() for record in caplog.records] == []
+    assert [str(warning.message) for warning in recwarn] == []
+
+    assert [row["unrealizedProfit"] for row in (*v1["positions"], *v2["positions"])] == ["1000.00000000"] * 2
+    assert v1["positions"][0]["maxNotional"] == um_risk["maxNotionalValue"] == config["maxNotionalValue"]
+    assert (config["leverage"], um_risk["leverage"]) == (10, "10")
+    assert cm["positions"][0]["unrealizedProfit"] == cm_risk["unRealizedProfit"] == "0.20000000"
+    assert cm_risk["notionalValue"] == "-1.2"
+    assert {row["asset"]: (row["umUnrealizedPNL"], row["cmUnrealizedPNL"]) for row in rows} == {
+        "BTC": ("0.0", "0.2"),
+        "USDT": ("1000.0", "0.0"),
+    }
+    assert one["cmUnrealizedPNL"] == "0.2"
+    assert account["accountEquity"] == "70400.0", "1000 + 1000 + 1.2 x 60000 x 0.95"
+    assert account["accountMaintMargin"] == "412.0", "124 + 0.0048 x 60000"
+    assert withdraw == {"amount": "1.0"}
+    assert borrow["borrowLimit"] == "1000000.0"
+
+
+def test_ccxt_reads_positions(venue: Program) -> None:
+    exchange: Any = ccxt.binance({"apiKey": "trader", "secret": "trader-secret", "enableRateLimit": False})
+    for name in ("papi", "papiV2"):
+        exchange.urls["api"][name] = f"{venue.url}/papi/{'v2' if name == 'papiV2' else 'v1'}"
+    [held] = exchange.papi_get_um_positionrisk({"symbol": "BTCUSDT"})
+    assert (held["positionAmt"], held["unRealizedProfit"]) == ("0.500", "1000.00000000")
+    assert exchange.papi_get_margin_maxwithdraw({"asset": "BTC"}) == {"amount": "1.0"}
+    assert exchange.papi_get_account()["uniMMR"] == "170.8737864", "70400 / 412 = 170.8737864077..."
