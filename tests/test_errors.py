@@ -98,7 +98,6 @@ def test_codes_of_the_published_table() -> None:
         "PARAM_EMPTY": -1105,
         "OPTIONAL_PARAMS_BAD_COMBO": -1128,
         "INVALID_PARAMETER": -1130,
-        "INVALID_LISTEN_KEY": -1125,
         "START_TIME_GREATER_THAN_END_TIME": -1023,
         "INVALID_TIME_INTERVAL": -4165,
         "MORE_THAN_XX_HOURS": -1127,

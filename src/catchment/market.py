@@ -80,20 +80,23 @@ class MarketState:
         prices: Mapping[str, int],
     ) -> None:
         self._notes = notes
-        self._bare = Quotes(assets, symbols, {}, prices, {name: _whole(rate) for name, rate in RATES.items()})
-        self._known: tuple[int, Quotes] | None = None
+        rates = {name: _whole(rate) for name, rate in RATES.items()}
+        self._bare = Quotes(assets, symbols, _marks(symbols, prices), prices, rates)
+        self._version: int | None = None
         self._reading = asyncio.Lock()
+        self.latest = self._bare
+        """What `quotes` gave last; before that, what nobody set."""
 
     async def quotes(self) -> Quotes:
-        """The market now; what another process set is seen within 0.1 s. The store is read only after a change."""
-        known = self._known
-        if known is not None and known[0] == self._notes.notes_version:
-            return known[1]
-        async with self._reading:  # who waited for another's reading has no need of one more
-            if self._known is None or self._known[0] != self._notes.notes_version:
+        """The market now; what another process set is seen within 0.1 s. The store is read only after a note changed,
+        and the same object is given until a figure does."""
+        if self._version != self._notes.notes_version:
+            async with self._reading:  # who waited for another's reading has no need of one more
                 version = self._notes.notes_version
-                self._known = version, await self._read()
-            return self._known[1]
+                if self._version != version:
+                    quotes = await self._read()
+                    self._version, self.latest = version, self.latest if quotes == self.latest else quotes
+        return self.latest
 
     async def set(self, figure: Figure, name: str, text: str, *, replace: bool = True) -> int | Rejection:
         """Keep a figure; gives it at 8 decimals. Without `replace` one that was set stays. Refuses as `checked`."""
@@ -124,18 +127,17 @@ class MarketState:
         ]
         bare = self._bare
         prices = {**bare.prices, **prices}
-        worth = {
-            symbol.name: _mark(symbol, prices)
-            for market in (Market.UM, Market.CM)
-            for symbol in bare.symbols[market].values()
-        }
-        return Quotes(bare.assets, bare.symbols, worth | marks, prices, {**bare.rates, **rates})
+        marks = {**_marks(bare.symbols, prices), **marks}
+        return Quotes(bare.assets, bare.symbols, marks, prices, {**bare.rates, **rates})
 
 
-def _mark(symbol: Symbol, prices: Mapping[str, int]) -> int:
-    """The mark price of a symbol for which none was set: by the index prices of its halves; 0 if one has none."""
-    quote = ONE if symbol.market is Market.CM else prices.get(symbol.quote, 0)
-    return prices.get(symbol.base, 0) * ONE // quote if quote else 0
+def _marks(symbols: Mapping[Market, Mapping[str, Symbol]], prices: Mapping[str, int]) -> dict[str, int]:
+    """The mark prices of symbols for which none was set: by the index prices of their halves; 0 if one has none."""
+    marks = {name: prices.get(symbol.base, 0) for name, symbol in symbols[Market.CM].items()}
+    for name, symbol in symbols[Market.UM].items():
+        quote = prices.get(symbol.quote, 0)
+        marks[name] = prices.get(symbol.base, 0) * ONE // quote if quote else 0
+    return marks
 
 
 def _whole(text: str) -> int:

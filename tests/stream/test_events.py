@@ -16,8 +16,10 @@ from catchment.ledger.commands import Command, SetPosition
 from catchment.ledger.journal import Record
 from catchment.ledger.ledger import decide
 from catchment.ledger.quota import Rules
-from catchment.stream.events import Event, moved_on
+from catchment.margin import Quotes
+from catchment.stream.events import Event, level_moved, moved_on
 from catchment.stream.user_data import UserData
+from catchment.symbol import known_symbols
 from catchment.wallet import Wallet
 from tests.ledger.lines import ALICE, NOON, command_of, rows, state_of
 from tests.ledger.test_properties import commands
@@ -25,6 +27,7 @@ from tests.papi.desk import open_desk, plain
 from tests.stream.ear import Folded, balances, done, listening
 
 ASSETS = {name: Asset(name, scale) for name, scale in (("USDT", 2), ("BTC", 4), ("BNB", 0))}
+QUOTES = Quotes(ASSETS, known_symbols({}, ASSETS), {"BTCUSDT": 62_000 * 10**8, "BTCUSD_PERP": 50_000 * 10**8}, {}, {})
 
 # An account's state | a command | UM, CM: reason asset=balance(change) | balanceUpdate | position free+locked | owed
 TABLE = """
@@ -58,7 +61,7 @@ def told(state_text: str, command_text: str) -> tuple[Record, list[Event]]:
     state = state_of(state_text)
     record = decide(ALICE, state, command_of(command_text), NOON, Rules())
     assert isinstance(record, Record), record
-    return record, moved_on(state, record, Rules(), ASSETS, NOON + 7)
+    return record, moved_on(state, record, Rules(), QUOTES, NOON + 7)
 
 
 def plainly(events: list[Event]) -> list[Any]:
@@ -119,15 +122,94 @@ def test_every_field_is_there_in_the_order_of_the_reference() -> None:
     )
 
 
-def test_a_new_leverage_is_told_and_a_position_under_the_old_one_is_not() -> None:
-    state = AccountState()
-    told = []
-    for leverage, amount in ((20, 5), (25, 5), (25, 7), (25, 0), (20, 1)):
-        record = decide(ALICE, state, SetPosition(Wallet.UM, "BTCUSDT", amount, 100, leverage), NOON, Rules())
+def set_positions(*commands: SetPosition) -> list[list[Any]]:
+    """What is told of each, one after the other."""
+    state, told = AccountState(), []
+    for command in commands:
+        record = decide(ALICE, state, command, NOON, Rules())
         assert isinstance(record, Record)
-        told.append(plainly(moved_on(state, record, Rules(), ASSETS, NOON + 7)))
+        assert level_moved(record)
+        told.append(plainly(moved_on(state, record, Rules(), QUOTES, NOON + 7)))
+    return told
+
+
+def test_a_position_is_told_with_its_profit() -> None:
+    entry = 60_000 * 10**8
+    um, cm, closed, strange = set_positions(
+        SetPosition(Wallet.UM, "BTCUSDT", 5 * 10**7, entry),
+        SetPosition(Wallet.CM, "BTCUSD_PERP", -600 * 10**8, entry, 20, "SHORT"),
+        SetPosition(Wallet.UM, "BTCUSDT", 0, 0),
+        SetPosition(Wallet.UM, "GONE", 1, 1),
+    )
+    assert um == [
+        {
+            "e": "ACCOUNT_UPDATE",
+            "fs": "UM",
+            "E": NOON + 7,
+            "T": NOON,
+            "i": "",
+            "a": {
+                "m": "ORDER",
+                "B": [],
+                "P": [
+                    {
+                        "s": "BTCUSDT",
+                        "pa": "0.500",
+                        "ep": "60000.0",
+                        "cr": "0.00",
+                        "up": "1000.00",  # 0.5 x 2000
+                        "ps": "BOTH",
+                        "bep": "60000.0",
+                    }
+                ],
+            },
+        }
+    ]
+    [update] = cm
+    assert update["fs"] == "CM"
+    [position] = update["a"]["P"]
+    assert (position["pa"], position["ps"]) == ("-600", "SHORT")
+    assert position["up"] == "0.2000", "60000 x (1 / 50000 - 1 / 60000) BTC"
+    [position] = closed[0]["a"]["P"]
+    assert (position["pa"], position["ep"], position["up"]) == ("0.000", "0.0", "0.00")
+    assert strange == [], "the venue has no such symbol"
+
+
+def test_a_new_leverage_is_told_before_the_position_and_an_old_one_is_not() -> None:
+    told = set_positions(
+        *(
+            SetPosition(Wallet.UM, "BTCUSDT", amount, 100, leverage)
+            for leverage, amount in ((20, 5), (25, 5), (25, 7), (25, 0), (20, 1))
+        )
+    )
     changed = {"e": "ACCOUNT_CONFIG_UPDATE", "fs": "UM", "E": NOON + 7, "T": NOON, "ac": {"s": "BTCUSDT", "l": 25}}
-    assert told == [[], [changed], [], [], []]
+    assert [[event["e"] for event in events] for events in told] == [
+        ["ACCOUNT_UPDATE"],
+        ["ACCOUNT_CONFIG_UPDATE", "ACCOUNT_UPDATE"],
+        ["ACCOUNT_UPDATE"],
+        ["ACCOUNT_UPDATE"],
+        ["ACCOUNT_UPDATE"],
+    ]
+    assert told[1][0] == changed
+
+
+@pytest.mark.parametrize(
+    ("state", "command", "moved"),
+    [
+        ("UM.USDT=500 CM.BTC=7", "auto", False),
+        ("UM.USDT=500", "collect USDT 200 UM", False),
+        ("M.USDT=500", "lock USDT 200", False),
+        ("M.BNB=9", "bnb 4 TO_UM", False),
+        ("-", "deposit BNB 3", True),
+        ("M.USDT=500", "withdraw USDT 100", True),
+        ("UM.USDT=1", "adjust UM USDT -500", True),
+        ("-", "borrow USDT 5", True),
+        ("B.USDT=-100", "interest USDT 2", True),
+        ("UM.USDT=-500", "charge 7 USDT:100:0.5", True),
+    ],
+)
+def test_what_can_change_the_level_of_risk(state: str, command: str, moved: bool) -> None:
+    assert level_moved(told(state, command)[0]) is moved
 
 
 def test_an_event_is_never_before_what_it_tells() -> None:
@@ -135,7 +217,7 @@ def test_an_event_is_never_before_what_it_tells() -> None:
     state = state_of("UM.USDT=5")
     record = decide(ALICE, state, command_of("auto"), NOON, Rules())
     assert isinstance(record, Record)
-    assert {event["E"] for event in plainly(moved_on(state, record, Rules(), ASSETS, NOON - 50))} == {NOON}
+    assert {event["E"] for event in plainly(moved_on(state, record, Rules(), QUOTES, NOON - 50))} == {NOON}
 
 
 PEOPLE = """

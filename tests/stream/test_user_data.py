@@ -13,11 +13,12 @@ import pytest
 from catchment import listen_keys
 from catchment.clock import FrozenClock
 from catchment.config import Settings
-from catchment.errors import Refused
+from catchment.errors import Refused, Rejection
 from catchment.ledger.balance import AccountId
-from catchment.ledger.commands import Adjustment, AutoCollection, Deposit, Reason, Trigger
+from catchment.ledger.commands import Adjustment, AutoCollection, Deposit, Reason, SetPosition, Trigger, Withdrawal
 from catchment.ledger.journal import Stored
 from catchment.limits import MAX_CONNECTION_MS
+from catchment.market import Figure
 from catchment.store.base import StoreFailed
 from catchment.stream import user_data as module
 from catchment.stream.user_data import FAILED, GOING_AWAY, NORMAL, Connection, UserData
@@ -392,6 +393,92 @@ def test_a_record_that_cannot_be_told_ends_who_should_hear_it(
 
 
 # Time -----------------------------------------------------------------------------------------------------------------
+
+
+# Risk ----------------------------------------------------------------------------------------------------------------
+
+LONG = SetPosition(Wallet.UM, "BTCUSDT", 5 * 10**8, 60_000 * 10**8)
+
+
+def levels(ear: Ear) -> list[tuple[str, str, str]]:
+    """Of each `riskLevelChange`: level, uniMMR, equity."""
+    return [(event["s"], event["u"], event["eq"]) for event in ear.events if event["e"] == "riskLevelChange"]
+
+
+async def marked(venue: Venue, price: str) -> None:
+    assert not isinstance(await venue.market.set(Figure.MARK, "BTCUSDT", price), Rejection)
+
+
+# 5 BTC at 60000 are 300000 USD, which need 300000 x 0.5 % - 50 = 1450.
+def test_another_level_of_risk_is_told_once_and_after_its_cause() -> None:
+    async def scene(room: Room) -> None:
+        await room.done(Deposit("USDT", 10_000 * 10**8), LONG)
+        ear, _ = await room.listening()
+        await room.done(Withdrawal("USDT", 8_000 * 10**8))  # 2000 / 1450 = 1.379...
+        await room.done(ONE, Withdrawal("USDT", 400 * 10**8 + 1), ONE)  # 1600 / 1450 = 1.103...
+        await room.done(Deposit("USDT", 8_000 * 10**8), Withdrawal("USDT", 9_600 * 10**8))
+        await ear.until(lambda: len(levels(ear)) == 3)
+        await room.settled()
+        assert levels(ear) == [
+            ("MARGIN_CALL", "1.37931034", "2000.0"),
+            ("REDUCE_ONLY", "1.10344827", "1600.0"),
+            ("FORCE_LIQUIDATION", "0.0", "0.00000001"),
+        ], "free again is not told, but what comes after it is"
+        kinds = [event["e"] for event in ear.events]
+        assert kinds[kinds.index("riskLevelChange") - 1] == "outboundAccountPosition"
+
+    play(scene)
+
+
+def test_a_position_is_told_before_the_level_it_brings() -> None:
+    async def scene(room: Room) -> None:
+        await room.done(Deposit("USDT", 1_600 * 10**8))
+        ear, _ = await room.listening()
+        await room.done(LONG)
+        await ear.until(lambda: bool(levels(ear)))
+        assert [event["e"] for event in ear.events] == ["ACCOUNT_UPDATE", "riskLevelChange"]
+
+    play(scene)
+
+
+def test_a_level_that_was_there_before_is_not_told() -> None:
+    async def scene(room: Room) -> None:
+        await marked(room.venue, "60000")
+        await room.done(Deposit("USDT", 1_600 * 10**8), LONG)
+        ear, _ = await room.listening()
+        await room.done(ONE)
+        await ear.until_told(3)
+        await room.settled()
+        assert levels(ear) == []
+
+    play(scene)
+
+
+def test_a_price_that_another_process_sets_is_told_to_whom_it_concerns(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'venue.db'}"
+
+    async def scene(room: Room) -> None:
+        other = await Venue.open(Settings(store=store), room.clock)
+        try:
+            await room.done(Deposit("USDT", 10_000 * 10**8), LONG)
+            await room.done(Deposit("USDT", 10_000 * 10**8), name="bob")
+            alice, _ = await room.listening()
+            bob, _ = await room.listening("bob")
+            await marked(other, "58300")
+            # 10000 - 5 x 1700 = 1500; 291500 x 0.5 % - 50 = 1407.5
+            await alice.until(lambda: bool(levels(alice)))
+            assert levels(alice) == [("REDUCE_ONLY", "1.06571936", "1500.0")]
+            await marked(other, "58299")
+            await room.settled()
+            assert len(levels(alice)) == 1, "the level is the same"
+            await marked(room.venue, "57000")  # -5000
+            await alice.until(lambda: len(levels(alice)) == 2)
+            assert levels(alice)[-1][::2] == ("FORCE_LIQUIDATION", "-5000.0")
+            assert levels(bob) == []
+        finally:
+            await other.close()
+
+    play(scene, store)
 
 
 def test_a_key_that_expires_is_told_and_the_connection_stays() -> None:

@@ -10,12 +10,16 @@ from typing import Final
 
 import msgspec
 
+from catchment import margin
 from catchment.asset import Asset
 from catchment.ledger.balance import AccountState, standing_of
+from catchment.ledger.balance import Position as HeldPosition
 from catchment.ledger.commands import Adjustment, AutoExchange, Command, Reason, SetPosition
 from catchment.ledger.journal import Record
 from catchment.ledger.ledger import apply, position_key
 from catchment.ledger.quota import Rules
+from catchment.margin import USD, Quotes
+from catchment.symbol import Market
 from catchment.wallet import FUTURES, Place, Wallet
 
 TRANSFERRED: Final = "ASSET_TRANSFER"
@@ -27,6 +31,7 @@ BORROWED: Final = "BORROW"
 REPAID: Final = "REPAY"
 CHARGED: Final = "INTEREST"
 _MARGIN: Final = (Place.MARGIN_FREE, Place.MARGIN_LOCKED)
+_WALLETS: Final = frozenset({Place.UM, Place.CM, *_MARGIN})
 
 Changes = dict[str, dict[Place, int]]
 """By asset: what each place gained, in units; none of them 0."""
@@ -42,7 +47,8 @@ class FuturesBalance(msgspec.Struct, frozen=True):
 
 
 class Position(msgspec.Struct, frozen=True):
-    """One position of a futures wallet."""
+    """One position of a futures wallet; `cr` is always 0, for profit is realised elsewhere, and `bep` is the entry
+    price, for there are no fees."""
 
     s: str
     pa: str
@@ -155,11 +161,11 @@ Event = (
 )
 
 
-def moved_on(state: AccountState, record: Record, rules: Rules, assets: Mapping[str, Asset], now: int) -> list[Event]:
+def moved_on(state: AccountState, record: Record, rules: Rules, quotes: Quotes, now: int) -> list[Event]:
     """Change an account's state to what it is after its next record, and say what a subscriber is told of that, in
     order: each futures wallet, then Cross Margin, then what is owed.
 
-    `now` is the venue's time in ms, never taken as before the record's.
+    `now` is the venue's time in ms, never taken as before the record's. The profit of a position is that at `quotes`.
     """
     now = max(now, record.timestamp)
     if record.read is None:  # it came from another process: its text is decoded once, not at every look
@@ -168,16 +174,49 @@ def moved_on(state: AccountState, record: Record, rules: Rules, assets: Mapping[
     leverage = _leverage(state, command) if isinstance(command, SetPosition) else 0
     apply(state, record, rules)
     if isinstance(command, SetPosition):
-        if not command.amount or command.leverage == leverage:
-            return []
-        return [AccountConfigUpdate(command.wallet, now, record.timestamp, Leverage(command.symbol, command.leverage))]
-    return _told(record, state, assets, now)
+        return list(_position(record, command, leverage, quotes, now))
+    return _told(record, state, quotes.assets, now)
+
+
+def level_moved(record: Record) -> bool:
+    """Whether a record can have brought its account to another level of risk: not if it moved money between the wallets
+    alone, which every collection does."""
+    return isinstance(record.command, SetPosition) or any(
+        transfer.source not in _WALLETS or transfer.target not in _WALLETS for transfer in record.transfers
+    )
+
+
+def risk_level(state: AccountState, quotes: Quotes, now: int) -> RiskLevelChange | None:
+    """What is told of an account's level of risk if it has just come to it; None while it may trade freely."""
+    level = margin.risk_level(state, quotes)
+    return None if level is None else RiskLevelChange(now, level.u, level.s, level.eq, level.ae, level.m)
 
 
 def _leverage(state: AccountState, command: SetPosition) -> int:
     """What it is before the command."""
     held = standing_of(state).positions.get(position_key(command))
-    return held.leverage if held else SetPosition(command.wallet, command.symbol, 0, 0).leverage
+    return held.leverage if held else margin.DEFAULT_LEVERAGE
+
+
+def _position(record: Record, command: SetPosition, leverage: int, quotes: Quotes, now: int) -> Iterator[Event]:
+    """A new leverage, then the position, as if an order had made it. Of a symbol the venue does not have, nothing."""
+    if command.amount and command.leverage != leverage:
+        yield AccountConfigUpdate(command.wallet, now, record.timestamp, Leverage(command.symbol, command.leverage))
+    symbol = quotes.symbols[Market(command.wallet)].get(command.symbol)
+    if symbol is not None:
+        set_to = HeldPosition(command.amount, command.entry_price, command.leverage, record.timestamp)
+        held = margin.holding(symbol, command.side, set_to, quotes)
+        entry = USD.text(command.entry_price)
+        position = Position(
+            symbol.name,
+            margin.amount_text(symbol, command.amount),
+            entry,
+            held.asset.fixed(0),
+            held.asset.fixed(held.profit),
+            command.side,
+            entry,
+        )
+        yield AccountUpdate(command.wallet, now, record.timestamp, "", FuturesUpdate(TRADED, [], [position]))
 
 
 def _told(record: Record, after: AccountState, assets: Mapping[str, Asset], now: int) -> list[Event]:

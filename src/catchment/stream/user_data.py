@@ -2,7 +2,7 @@
 
 A followed account has a cursor: its state at the last record that was told. Records of this process come as their
 batch is answered; those of others are looked for only if sequences are missing. An account without a subscriber is not
-read.
+read. Its level of risk is weighed after what can have changed it: a record, or a price.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId, AccountState
 from catchment.ledger.journal import Record, Stored
 from catchment.limits import MAX_CONNECTION_MS, MAX_SUBSCRIBERS, MAX_UNTOLD_RECORDS
-from catchment.stream.events import Event, ListenKeyExpired, moved_on
+from catchment.stream.events import Event, ListenKeyExpired, level_moved, moved_on, risk_level
 from catchment.stream.wire import framed
 from catchment.venue import FOREVER, PAGE, Venue
 
@@ -65,6 +65,7 @@ class Followed:
         self.expires = expires
         self.state: AccountState | None = None
         self.failures = 0
+        self.level = ""
         self.connections: dict[Connection, None] = {}
         self.ready: asyncio.Task[None] | None = None
 
@@ -85,6 +86,7 @@ class UserData:
         self._own: list[int] = []
         self._due = 0
         self._notes_version = 0
+        self._quotes = venue.market.latest
         self._tasks: dict[Callable[..., Coroutine[Any, Any, None]], asyncio.Task[None]] = {}
 
     async def close(self) -> None:
@@ -144,7 +146,9 @@ class UserData:
 
     async def _begin(self, followed: Followed) -> None:
         try:
+            await self._weigh_all()
             followed.state = await self._venue.state(followed.account)
+            self._weigh(followed)
         except BaseException:
             self._abandon(followed, "The account cannot be read")
             raise
@@ -219,7 +223,9 @@ class UserData:
         elif record.number == state.number + 1:
             try:
                 venue = self._venue
-                events = moved_on(state, record, venue.rules, venue.assets, venue.clock.now())
+                events = moved_on(state, record, venue.rules, self._quotes, venue.clock.now())
+                if level_moved(record):
+                    events += self._weigh(followed)
                 if events:
                     self._deliver(followed, events)
             except Exception:
@@ -237,6 +243,31 @@ class UserData:
                 each = [head + text + b"}" for text in texts] if connection.wrapped else texts
                 frames = made[connection.wrapped] = b"".join(map(framed, each))
             connection.carrier.deliver(frames)
+
+    # Risk ----------------------------------------------------------------------------------------------------------
+
+    def _weigh(self, followed: Followed) -> list[Event]:
+        """The event of a level of risk that the account came to. Trading freely again is not told: the event has no
+        word for it."""
+        if followed.state is None:
+            return []
+        change = risk_level(followed.state, self._quotes, self._venue.clock.now())
+        before, followed.level = followed.level, change.s if change else ""
+        return [change] if change and change.s != before else []
+
+    async def _weigh_all(self) -> None:
+        """Take the prices of now; if they are others, tell who came to another level by them."""
+        quotes = await self._venue.market.quotes()
+        if quotes is self._quotes:
+            return
+        self._quotes = quotes
+        until = self._loop.time() + SLICE_S
+        for followed in list(self._followed.values()):
+            if events := self._weigh(followed):
+                self._deliver(followed, events)
+            if self._loop.time() > until:
+                await asyncio.sleep(0)
+                until = self._loop.time() + SLICE_S
 
     # Records of other processes ------------------------------------------------------------------------------------
 
@@ -332,10 +363,11 @@ class UserData:
                 ended = await listen_keys.ended(self._venue)
                 for followed in [followed for followed in self._followed.values() if followed.key in ended]:
                     self._end(followed)
+                await self._weigh_all()
             for followed in [followed for followed in self._followed.values() if followed.expires <= now]:
                 await self._look_again(followed)
         except Exception as error:
-            self._complain("listen keys", error)
+            self._complain("listen keys or prices", error)
             return
         for connection in self._connections:
             if connection.until <= now:
