@@ -32,6 +32,7 @@ from catchment.ledger.commands import (
 )
 from catchment.ledger.journal import Stored
 from catchment.ledger.quota import DAY_MS, HOUR_MS, TEN_MINUTES_MS
+from catchment.market import Figure
 from catchment.schedule import KIND, LEASE_MS, MINUTE_MS, Schedule
 from catchment.store import sqlite
 from catchment.store.base import Account, StoreFailed
@@ -187,6 +188,24 @@ def test_too_much_that_is_negative_is_exchanged_at_ten_minutes(address: str) -> 
         assert len(await scheduled(venue)) == 1
 
     play(scene, store=address, assets={"XYZ": 8}, prices={"BTC": "60000", "ETH": "3000"})
+
+
+def test_an_exchange_takes_the_prices_and_rates_of_its_moment() -> None:
+    async def scene(venue: Venue, clock: FrozenClock) -> None:
+        await enrolled(venue, "alice", Deposit("BTC", 10**8), Deposit("ETH", 30 * 10**8), um(-150_010 * USDT))
+        plan = Schedule(venue)
+        await plan.look()
+        await venue.market.set(Figure.INDEX, "ETH", "2000")
+        await venue.market.set(Figure.COLLATERAL, "ETH", "0.99")
+        await plan.advance(clock, TEN_MINUTES_MS)
+        ((_, _, command),) = await scheduled(venue)
+        assert isinstance(command, AutoExchange)
+        assert {offer.asset: (offer.price, offer.rate) for offer in command.offers} == {
+            "BTC": (60_000 * 10**8, 95 * 10**6),
+            "ETH": (2_000 * 10**8, 99 * 10**6),
+        }
+
+    play(scene)
 
 
 def test_what_has_lain_is_collected(address: str) -> None:
@@ -439,10 +458,10 @@ def test_one_that_ends_leaves_it_to_the_next(file: str) -> None:
         venue = await Venue.open(Settings(store=file), NearlyAMinute())
         try:
             async with schedule.running(venue):
-                while await venue.kept(KIND, "lease") is None:
+                while await venue.kept(KIND, "done") is None:
                     await asyncio.sleep(0.01)
+                assert await venue.kept(KIND, "lease") is not None
             assert await venue.kept(KIND, "lease") is None
-            assert await venue.kept(KIND, "done") is not None
         finally:
             await venue.close()
 

@@ -30,7 +30,7 @@ from catchment.ledger.commands import (
     Terms,
     Trigger,
 )
-from catchment.ledger.negative import ONE, owed
+from catchment.ledger.negative import owed
 from catchment.ledger.quota import DAY_MS, HOUR_MS, TEN_MINUTES_MS
 from catchment.venue import FOREVER, USD, Venue
 from catchment.writer import Answer, Asked
@@ -282,9 +282,12 @@ class Schedule:
 
     async def _market(self) -> dict[str, Offer]:
         """Every asset that has a price, at the prices and collateral rates of the moment."""
-        prices = self._venue.prices
-        assets = self._venue.assets.items()
-        return {name: Offer(name, prices[name], ONE, asset.scale) for name, asset in assets if prices.get(name)}
+        quotes = await self._venue.market.quotes()
+        return {
+            name: Offer(name, price, quotes.rates.get(name, 0), asset.scale)
+            for name, asset in self._venue.assets.items()
+            if (price := quotes.prices.get(name, 0))
+        }
 
 
 @contextlib.asynccontextmanager
