@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import ccxt
 import pytest
+from binance_common.configuration import ConfigurationWebSocketStreams
+from binance_sdk_derivatives_trading_portfolio_margin.derivatives_trading_portfolio_margin import (
+    DerivativesTradingPortfolioMargin,
+)
 from binance_sdk_derivatives_trading_portfolio_margin.rest_api.models import (
     AccountBalanceResponse1,
     AccountBalanceResponse2,
@@ -20,6 +28,11 @@ from binance_sdk_derivatives_trading_portfolio_margin.rest_api.models import (
     QueryMarginMaxWithdrawResponse,
     QueryUmPositionInformationResponse,
     UmFuturesSymbolConfigurationResponse,
+)
+from binance_sdk_derivatives_trading_portfolio_margin.websocket_streams.models import (
+    AccountConfigUpdate,
+    AccountUpdate,
+    RiskLevelChange,
 )
 
 from tests.acceptance.people import Credentials, Kind
@@ -108,3 +121,56 @@ def test_ccxt_reads_positions(venue: Program) -> None:
     assert (held["positionAmt"], held["unRealizedProfit"]) == ("0.500", "1000.00000000")
     assert exchange.papi_get_margin_maxwithdraw({"asset": "BTC"}) == {"amount": "1.0"}
     assert exchange.papi_get_account()["uniMMR"] == "170.8737864", "70400 / 412 = 170.8737864077..."
+
+
+def catchment(store: str, *words: str) -> None:
+    """What an operator types beside the running program."""
+    subprocess.run([sys.executable, "-m", "catchment", *words, "--store", store], check=True, capture_output=True)
+
+
+async def heard(program: Program, api: Any, store: str) -> list[Any]:
+    """What the SDK hands on while the operator sets a position and a price."""
+    key = (await asyncio.to_thread(api.start_user_data_stream)).data().listen_key
+    configuration = ConfigurationWebSocketStreams(stream_url=f"{program.url.replace('http', 'ws')}/pm")
+    client: Any = DerivativesTradingPortfolioMargin(config_ws_streams=configuration)
+    connection = await client.websocket_streams.create_connection()
+    events: list[Any] = []
+    levels = asyncio.Semaphore(0)
+
+    def take(event: Any) -> None:
+        events.append(getattr(event, "actual_instance", event))
+        if type(events[-1]) is RiskLevelChange:
+            levels.release()
+
+    try:
+        stream = await connection.user_data(key)
+        stream.on("message", take)
+        await connection.list_subscribe()
+        for words in (
+            ("position", "set", "trader", "BTCUSDT", "100", "--leverage", "50"),
+            ("price", "set", "mark", "BTCUSDT", "61800"),
+        ):
+            await asyncio.to_thread(catchment, store, *words)
+            await asyncio.wait_for(levels.acquire(), 30)
+    finally:
+        await connection.close_connection(close_session=True)
+    return events
+
+
+def test_the_sdk_hears_of_a_position_and_of_the_risk_it_brings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    store = f"sqlite:///{tmp_path / 'venue.sqlite'}"
+    with running(tmp_path, SCENARIO, store=store) as program, caplog.at_level(logging.WARNING):
+        events = asyncio.run(heard(program, configured(program, TRADER), store))
+    assert [record.getMessage() for record in caplog.records] == []
+    assert [str(warning.message) for warning in recwarn] == []
+    assert [type(event) for event in events] == [AccountConfigUpdate, AccountUpdate, RiskLevelChange, RiskLevelChange]
+    config, update, call, end = events
+    assert (config.fs, config.ac.s, config.ac.l) == ("UM", "BTCUSDT", 50)
+    [position] = update.a.P
+    assert (position.pa, position.ep, position.up) == ("100.000", "62000.0", "0.00000000"), "at the mark price"
+    # 6.2 million x 1 % - 11450 = 50550, and 288 of the other; 1000 + 1.2 x 60000 x 0.95 = 69400
+    assert (call.s, call.eq, call.m, call.u) == ("MARGIN_CALL", "69400.0", "50838.0", "1.36512057")
+    # a loss of 100 x 200; 6.18 million x 1 % - 11450 + 288 = 50638
+    assert (end.s, end.eq, end.m, end.u) == ("FORCE_LIQUIDATION", "49400.0", "50638.0", "0.97555195")
