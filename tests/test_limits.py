@@ -43,6 +43,30 @@ def test_refused_weight_is_charged() -> None:
     assert weights.used(HERE, START) == 111
 
 
+def test_a_budget_apart_has_its_own_limit_and_never_a_ban() -> None:
+    weights = Weights(100)
+    assert [weights.charge_apart("a path", 40, START, 120) for _ in range(3)] == [40, 80, 120]
+    for _ in range(TOLERATED_429 + 5):
+        assert refused(weights.charge_apart("a path", 1, START + 1_000, 120)) == (429, 59)
+    over = weights.charge_apart("a path", 1, START + 1_000, 120)
+    assert isinstance(over, Rejection)
+    assert over.sentence.startswith("Too much request weight used; current limit is 120 request weight per 1 MINUTE.")
+    assert weights.charge(HERE, 100, START) == 100, "no other budget is touched"
+    assert weights.bans(START) == []
+    assert weights.charge_apart("a path", 1, START + MINUTE_MS, 120) == 1
+
+
+def test_other_servers_are_told_of_a_budget_apart() -> None:
+    here, there = Weights(100), Weights(100)
+    hurried: list[None] = []
+    here.share(lambda: hurried.append(None))
+    here.charge_apart("a path", 50, START, 120)
+    assert hurried, "the first of a minute is told soon"
+    for counted in here.take_untold(START):
+        there.learn(counted, START)
+    assert there.charge_apart("a path", 50, START, 120) == 100
+
+
 @pytest.mark.parametrize(("later", "wait"), [(0, 60), (1, 60), (1_000, 59), (59_000, 1), (59_999, 1)])
 def test_retry_after_is_the_rest_of_the_minute(later: int, wait: int) -> None:
     weights = Weights(1)

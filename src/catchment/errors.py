@@ -70,6 +70,14 @@ TOO_MANY_REQUESTS = Refusal(
     "Please use the websocket for live updates to avoid polling the API.",
     429,
 )
+TOO_MUCH_WEIGHT = Refusal(
+    "TOO_MUCH_WEIGHT",
+    -1003,
+    "Too much request weight used; current limit is %s request weight per %s. "
+    "Please use WebSocket Streams for live updates to avoid polling the API.",
+    429,
+    "on /sapi alone",
+)
 UNKNOWN_PATH = Refusal(
     "UNKNOWN_PATH",
     -5000,
@@ -150,6 +158,13 @@ AMOUNT_TOO_LARGE = Refusal(
 # Then the rules of the ledger.
 BAD_ACCOUNT = Refusal("BAD_ACCOUNT", -1109, "Invalid account.", 400)
 NOT_PORTFOLIO_MARGIN = Refusal("USER_IS_NOT_UNIACCOUNT", -21001, "Request ID is not a Portfolio Margin Account.", 400)
+NO_LIABILITY = Refusal("USER_NO_LIABILITY", -21004, "User doesn't have liability.", 400)
+NO_TRANSFER_TO_FUTURES = Refusal(
+    "UNI_ACCOUNT_CANT_TRANSFER_FUTURE",
+    -21002,
+    "Portfolio Margin Account doesn't support transfer from margin to futures.",
+    400,
+)
 COLLECTION_QUOTA = Refusal(
     "COLLECTION_QUOTA",
     -1003,
@@ -158,6 +173,16 @@ COLLECTION_QUOTA = Refusal(
     "choice: no public report shows the live answer to the 501st collection of an hour",
 )
 BALANCE_NOT_SUFFICIENT = Refusal("BALANCE_NOT_SUFFICIENT", -2018, "Balance is insufficient.", 400)
+TRANSFER_BALANCE = Refusal(
+    "TRANSFER_BALANCE_INSUFFICIENT",
+    -5013,
+    "Asset transfer failed: insufficient balance",
+    400,
+    "on /sapi/v1/asset/transfer, for -2018; undocumented, and seen live",
+)
+QUANTITY_NOT_POSITIVE = Refusal(
+    "QUANTITY_NOT_POSITIVE", -5007, "Quantity must be greater than zero.", 400, "on /sapi/v1/asset/transfer, for -4055"
+)
 BALANCE_OVERFLOW = Refusal(
     "BALANCE_OVERFLOW",
     -1130,

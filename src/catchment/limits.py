@@ -131,6 +131,24 @@ class Weights:
             return errors.IP_BANNED(entry.banned_until, retry_after=_seconds(entry.banned_until - now))
         return errors.TOO_MANY_REQUESTS(self.per_minute, retry_after=_seconds((minute + 1) * MINUTE_MS - now))
 
+    def charge_apart(self, budget: str, weight: int, now: int, per_minute: int) -> int | Rejection:
+        """The used weight of a budget that is not an address's: over its own limit 429, and never a ban."""
+        entry = self._addresses.get(budget)
+        if entry is None:
+            entry = self._remember(budget)
+        minute = now // MINUTE_MS
+        if entry.minute != minute:
+            self._begin(budget, entry, minute)
+        entry.used += weight
+        if self._hurry is not None:
+            entry.untold += weight
+            self._untold[budget] = entry
+            if entry.used == weight or entry.used > per_minute or entry.untold >= self._much:
+                self._hurry()
+        if entry.used <= per_minute:
+            return entry.used
+        return errors.TOO_MUCH_WEIGHT(per_minute, "1 MINUTE", retry_after=_seconds((minute + 1) * MINUTE_MS - now))
+
     def banned(self, address: str, now: int) -> Rejection | None:
         """418 while the address is banned; charges nothing."""
         entry = self._addresses.get(address)

@@ -35,6 +35,8 @@ NOW: Final = 1_790_000_000_000
 """The frozen start: 20 seconds into a minute."""
 HERE: Final = "127.0.0.1"
 
+WEIGHTS: Final = {"x-mbx-used-weight-1m", "x-sapi-used-ip-weight-1m", "x-sapi-used-uid-weight-1m"}
+
 Result = TypeVar("Result")
 Sign = Callable[[bytes], bytes]
 """Makes the signature of a payload, as text that still has to be percent-encoded."""
@@ -110,7 +112,9 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def used(self) -> int:
-        return int(self.headers["x-mbx-used-weight-1m"])
+        """Of whatever the call counts against; one header tells it."""
+        (text,) = (value for name, value in self.headers.items() if name in WEIGHTS)
+        return int(text)
 
     @property
     def retry_after(self) -> int | None:
@@ -189,6 +193,7 @@ class Desk:
         body: bytes | Sequence[Message] = b"",
         api_key: str | bytes | None = None,
         address: str | None = HERE,
+        more: Sequence[tuple[bytes, bytes]] = (),
     ) -> list[Message]:
         """What the REST face sends back, unchecked."""
         waiting = [{"type": "http.request", "body": body}] if isinstance(body, bytes) else list(body)
@@ -207,7 +212,7 @@ class Desk:
             "method": method,
             "path": path,
             "query_string": query,
-            "headers": [(b"host", b"localhost"), *([] if key is None else [(b"x-mbx-apikey", key)])],
+            "headers": [(b"host", b"localhost"), *more, *([] if key is None else [(b"x-mbx-apikey", key)])],
             "client": None if address is None else (address, 40_000),
         }
         await self.rest(scope, receive, send)
@@ -225,6 +230,9 @@ class Desk:
 
     def get(self, path: str, key: Key, parameters: Parameters = (), address: str | None = HERE) -> Answer:
         return self.call("GET", f"/papi/v1/{path}", key, parameters, address)
+
+    def sapi(self, method: str, path: str, key: Key, parameters: Parameters = (), address: str = HERE) -> Answer:
+        return self.call(method, f"/sapi/v1/{path}", key, parameters, address)
 
     def post(self, path: str, key: Key, parameters: Parameters = (), address: str | None = HERE) -> Answer:
         return self.call("POST", f"/papi/v1/{path}", key, parameters, address)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,15 @@ REFERENCE = {
     ("POST",   "/papi/v1/marginLoan"):                                     (100, "MARGIN"),
     ("POST",   "/papi/v1/repayLoan"):                                      (100, "MARGIN"),
     ("GET",    "/papi/v1/rateLimit/order"):                                  (1, "USER_DATA"),
+    ("GET",    "/papi/v1/um/apiTradingStatus"):                             (10, "USER_DATA"),
+    ("GET",    "/papi/v1/um/adlQuantile"):                                   (5, "USER_DATA"),
+    ("GET",    "/papi/v1/cm/adlQuantile"):                                   (5, "USER_DATA"),
+    ("GET",    "/papi/v1/um/income/asyn"):                                (1500, "USER_DATA"),
+    ("GET",    "/papi/v1/um/income/asyn/id"):                               (10, "USER_DATA"),
+    ("GET",    "/papi/v1/um/order/asyn"):                                 (1500, "USER_DATA"),
+    ("GET",    "/papi/v1/um/order/asyn/id"):                                (10, "USER_DATA"),
+    ("GET",    "/papi/v1/um/trade/asyn"):                                 (1500, "USER_DATA"),
+    ("GET",    "/papi/v1/um/trade/asyn/id"):                                (10, "USER_DATA"),
     ("GET",    "/papi/v1/um/accountConfig"):                                 (5, "USER_DATA"),
     ("GET",    "/papi/v1/um/symbolConfig"):                                  (5, "USER_DATA"),
     ("GET",    "/papi/v1/um/positionRisk"):                                  (5, "USER_DATA"),
@@ -63,6 +74,29 @@ REFERENCE = {
     ("POST",   "/papi/v1/listenKey"):                                        (1, "USER_STREAM"),
     ("PUT",    "/papi/v1/listenKey"):                                        (1, "USER_STREAM"),
     ("DELETE", "/papi/v1/listenKey"):                                        (1, "USER_STREAM"),
+    ("GET",    "/dapi/v1/ping"):                                             (1, "NONE"),
+    ("GET",    "/api/v3/exchangeInfo"):                                     (20, "NONE"),
+    ("GET",    "/fapi/v1/exchangeInfo"):                                     (1, "NONE"),
+    ("GET",    "/dapi/v1/exchangeInfo"):                                     (1, "NONE"),
+    ("GET",    "/sapi/v1/system/status"):                                    (1, "NONE"),
+    ("GET",    "/sapi/v1/capital/config/getall"):                           (10, "USER_DATA"),
+    ("GET",    "/sapi/v1/margin/allPairs"):                                  (1, "MARKET_DATA"),
+    ("GET",    "/sapi/v1/margin/isolated/allPairs"):                        (10, "MARKET_DATA"),
+    # Of an account, and not of an address: asset/transfer, account, pmLoan and repay.
+    ("POST",   "/sapi/v1/asset/transfer"):                                 (900, "TRADE"),
+    ("GET",    "/sapi/v1/asset/transfer"):                                   (1, "USER_DATA"),
+    ("POST",   "/sapi/v1/portfolio/auto-collection"):                     (1500, "TRADE"),
+    ("POST",   "/sapi/v1/portfolio/asset-collection"):                      (60, "TRADE"),
+    ("POST",   "/sapi/v1/portfolio/bnb-transfer"):                        (1500, "TRADE"),
+    ("GET",    "/sapi/v1/portfolio/balance"):                               (20, "USER_DATA"),
+    ("GET",    "/sapi/v1/portfolio/account"):                                (5, "USER_DATA"),
+    ("GET",    "/sapi/v1/portfolio/repay-futures-switch"):                  (30, "USER_DATA"),
+    ("POST",   "/sapi/v1/portfolio/repay-futures-switch"):                (1500, "TRADE"),
+    ("POST",   "/sapi/v1/portfolio/repay-futures-negative-balance"):      (1500, "TRADE"),
+    ("GET",    "/sapi/v1/portfolio/interest-history"):                      (50, "USER_DATA"),
+    ("GET",    "/sapi/v1/portfolio/pmLoan"):                               (500, "USER_DATA"),
+    ("POST",   "/sapi/v1/portfolio/repay"):                               (3000, "TRADE"),
+    ("GET",    "/sapi/v1/portfolio/pmloan-history"):                       (500, "USER_DATA"),
 }
 MANDATORY = {
     # beside timestamp and signature
@@ -76,6 +110,16 @@ MANDATORY = {
     "GET /papi/v1/portfolio/negative-balance-exchange-record": {"startTime", "endTime"},
     "GET /papi/v1/margin/maxWithdraw": {"asset"},
     "GET /papi/v1/margin/maxBorrowable": {"asset"},
+    "POST /papi/v1/um/feeBurn": {"feeBurn"},
+    "GET /papi/v1/um/commissionRate": {"symbol"},
+    "GET /papi/v1/cm/commissionRate": {"symbol"},
+    "POST /sapi/v1/portfolio/asset-collection": {"asset"},
+    "POST /sapi/v1/portfolio/bnb-transfer": {"amount", "transferSide"},
+    "POST /sapi/v1/portfolio/repay-futures-switch": {"autoRepay"},
+    "POST /sapi/v1/asset/transfer": {"type", "asset", "amount"},
+    "GET /sapi/v1/asset/transfer": {"type"},
+    **{f"GET /papi/v1/um/{kind}/asyn": {"startTime", "endTime"} for kind in ("income", "order", "trade")},
+    **{f"GET /papi/v1/um/{kind}/asyn/id": {"downloadId"} for kind in ("income", "order", "trade")},
 }
 # fmt: on
 
@@ -101,11 +145,23 @@ def test_the_calls_this_project_is_about_are_there() -> None:
 
 def test_the_page_tells_each_account_endpoint_once() -> None:
     implemented = {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
-    missing = [line for line in coverage.MISSING.split("\n") if line]
+    missing = [line for line in (coverage.MISSING + coverage.ORDERS).split("\n") if line]
     assert len(missing) == len(set(missing))
     assert not implemented & set(missing)
     unspoken = {f"{method} {path}" for method, path in REFERENCE} - implemented - set(missing)
     assert unspoken == set()
+
+
+@pytest.mark.parametrize(("sdk", "fewest"), [("portfolio_margin", 90), ("portfolio_margin_pro", 20)])
+def test_every_method_of_the_official_sdks_is_told(sdk: str, fewest: int) -> None:
+    """A release that brings a new one fails here, and `make drift` looks for it before this tree is held to it."""
+    folder = importlib.resources.files(f"binance_sdk_derivatives_trading_{sdk}") / "rest_api" / "api"
+    source = "".join(file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith("_api.py"))
+    calls = {f"{method} {path}" for method, path in re.findall(r'method="(\w+)",\s+path="([^"]+)"', source)}
+    assert len(calls) >= fewest, "the SDK is not written as it was; read it anew"
+    told = {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
+    told |= set((coverage.MISSING + coverage.ORDERS).split("\n"))
+    assert calls - told == set()
 
 
 def test_the_page_tells_every_row_choice_and_refusal() -> None:

@@ -103,11 +103,10 @@ def faults(value: Any, schema: dict[str, Any], where: str = "$", strict: bool = 
     if isinstance(value, dict):
         fields = schema.get("properties", {})
         missing = [f"{where}.{name} is missing" for name in schema.get("required", []) if name not in value]
-        unnamed = [f"{where}.{name} is not described" for name in value if strict and name not in fields]
+        others = schema.get("additionalProperties", {})
+        unnamed = [f"{where}.{name} is not described" for name in value if strict and name not in fields and not others]
         found += [missing, unnamed]
-        found += [
-            faults(item, fields[name], f"{where}.{name}", strict) for name, item in value.items() if name in fields
-        ]
+        found += [faults(item, fields.get(name, others), f"{where}.{name}", strict) for name, item in value.items()]
     return [fault for list_of_faults in found for fault in list_of_faults]
 
 
@@ -233,6 +232,14 @@ PARAMETERS = {
     "/papi/v1/um/positionRisk": ("", "symbol=ETHUSDT", "symbol=NOPE"),
     "/papi/v1/margin/maxWithdraw": ("asset=USDT", ""),
     "/papi/v1/margin/maxBorrowable": ("asset=USDT", "asset=NOPE"),
+    "/papi/v1/um/commissionRate": ("symbol=BTCUSDT", "symbol=NOPE"),
+    "/papi/v1/cm/commissionRate": ("symbol=BTCUSD_PERP", ""),
+    "/papi/v1/um/feeBurn": ("feeBurn=true",),
+    **{f"/papi/v1/um/{kind}/asyn": ("startTime=1&endTime=2", "") for kind in ("income", "order", "trade")},
+    "/sapi/v1/asset/transfer": ("type=MAIN_PORTFOLIO_MARGIN&asset=USDT&amount=1", "type=NOPE"),
+    "/sapi/v1/portfolio/asset-collection": ("asset=USDT",),
+    "/sapi/v1/portfolio/bnb-transfer": ("amount=1&transferSide=TO_UM",),
+    "/sapi/v1/portfolio/repay-futures-switch": ("autoRepay=true",),
 }
 
 

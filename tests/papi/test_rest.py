@@ -74,23 +74,33 @@ def test_used_weight_counts_each_request_of_an_address(desk: Desk) -> None:
     assert desk.send("GET", "/papi/v1/ping").used == 1, "and each minute begins at nothing"
 
 
-SENT = {"asset": "USDT", "amount": "1", "transferSide": "TO_UM", "startTime": "1", "endTime": "2"}
-REFUSED = {"/bnb-transfer", "/v1/repayLoan"}
-"""BNB that is none, a debt that is none."""
+SENT = {
+    "asset": "USDT",
+    "amount": "1",
+    "transferSide": "TO_UM",
+    "type": "MAIN_PORTFOLIO_MARGIN",
+    "startTime": "1",
+    "endTime": "2",
+    "downloadId": "1",
+}
+REFUSED = {"income/asyn/id", "order/asyn/id", "trade/asyn/id", "portfolio/repay", "/bnb-transfer", "/v1/repayLoan"}
+"""An id that is none, a debt that is none, BNB that is none."""
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")
 def test_every_endpoint_charges_its_weight(desk: Desk, endpoint: Endpoint) -> None:
+    symbol = "BTCUSD_PERP" if "/cm/" in endpoint.path else "BTCUSDT"
     if endpoint.security is Security.USER_STREAM:
         desk.post("listenKey", ALICE, address="10.0.0.2")
     parameters = {
-        parameter.name: SENT.get(parameter.name) or parameter.values[0]
+        parameter.name: {**SENT, "symbol": symbol}.get(parameter.name) or parameter.values[0]
         for parameter in endpoint.parameters
         if parameter.mandatory
     }
     answer = desk.call(endpoint.method, endpoint.path, ALICE, parameters)
     assert answer.status == (400 if endpoint.path.endswith(tuple(REFUSED)) else 200)
     assert answer.used == endpoint.weight
+    assert int(answer.headers[endpoint.budget.header.decode()]) == endpoint.weight
 
 
 def test_both_ways_to_write_an_ipv4_caller_are_one_address(desk: Desk) -> None:
@@ -111,7 +121,7 @@ def test_both_ways_to_write_an_ipv4_caller_are_one_address(desk: Desk) -> None:
         ("GET", "/papi/v1/balance/"),
         ("GET", "/PAPI/v1/balance"),
         ("GET", "/papi/v2/balance"),
-        ("GET", "/sapi/v1/portfolio/balance"),
+        ("GET", "/sapi/v1/portfolio/nowhere"),
         ("GET", "/papi/v1/auto-collection"),
         ("PUT", "/papi/v1/auto-collection"),
         ("DELETE", "/papi/v1/asset-collection"),

@@ -40,6 +40,7 @@ EXPECTED = {
     "bnb_and_repaying",
     "loans",
     "positions_and_margin",
+    "the_pro_twins",
 }
 RECORD = bool(os.environ.get("CATCHMENT_RECORD"))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,10 +14,11 @@ from catchment.venue import Venue
 
 
 class Security(StrEnum):
-    """Who may call (general-info page): NONE anyone; USER_STREAM with a key, as all clients
-    send it (the English page asks for a signature too); the others with key and signature."""
+    """Who may call (general-info page): NONE anyone; MARKET_DATA with a key; USER_STREAM too, as all clients send it
+    (the English page asks for a signature); USER_DATA and TRADE with key and signature."""
 
     NONE = "NONE"
+    MARKET_DATA = "MARKET_DATA"
     USER_STREAM = "USER_STREAM"
     USER_DATA = "USER_DATA"
     TRADE = "TRADE"
@@ -33,6 +34,24 @@ class Kind(StrEnum):
     ENUM = "ENUM"
 
 
+class Budget(msgspec.Struct, frozen=True):
+    """What a weight is counted against in a minute, and the header that tells how much of it is used.
+
+    The one of the address holds `weight_per_minute`, and over it comes a ban. On /sapi each endpoint has one of its
+    own for each address or account, `times` as large, and over it there is 429 alone.
+    """
+
+    header: bytes
+    times: int = 1
+
+
+ADDRESS: Final = Budget(b"x-mbx-used-weight-1m")
+SAPI_IP: Final = Budget(b"x-sapi-used-ip-weight-1m", 2)
+"""12,000 a minute for each endpoint."""
+SAPI_UID: Final = Budget(b"x-sapi-used-uid-weight-1m", 30)
+"""180,000 a minute for each endpoint; to the address's own such a call is one of weight 1."""
+
+
 class Parameter(msgspec.Struct, frozen=True):
     """One parameter as the reference names it; `values` lists what an ENUM may be, `most` bounds a LONG."""
 
@@ -44,6 +63,9 @@ class Parameter(msgspec.Struct, frozen=True):
     sentence: str = ""
 
 
+Headers = Sequence[tuple[bytes, bytes]]
+
+
 class Call(msgspec.Struct):
     """A request that passed the gate: who calls, when (milliseconds), and the endpoint's parameters, typed."""
 
@@ -51,13 +73,20 @@ class Call(msgspec.Struct):
     account: AccountId
     now: int
     values: dict[str, Any]
+    headers: Headers = ()
+
+    @property
+    def base(self) -> str:
+        """What this client calls the server, and so what a link for it begins with; a TLS proxy says so itself."""
+        told = {name: value.decode("latin-1") for name, value in self.headers}
+        return f"{told.get(b'x-forwarded-proto', 'http')}://{told.get(b'host', '')}"
 
 
 Handler = Callable[[Call], Awaitable[bytes | Rejection]]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One row of the contract. `weight` is charged to the address; `answer` is the type the schema is made from."""
+    """One row of the contract. `weight` is charged to the budget; `answer` is the type the schema is made from."""
 
     method: str
     path: str
@@ -69,6 +98,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     reference: str = ""
     parameters: tuple[Parameter, ...] = ()
     difference: str = ""
+    budget: Budget = ADDRESS
 
     @property
     def keyed(self) -> bool:
@@ -76,4 +106,4 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     @property
     def signed(self) -> bool:
-        return self.keyed and self.security is not Security.USER_STREAM
+        return self.security in {Security.USER_DATA, Security.TRADE}

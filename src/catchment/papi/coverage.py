@@ -11,25 +11,78 @@ from catchment.papi.contract import Endpoint
 from catchment.papi.endpoints import ENDPOINTS
 
 MISSING: Final = """
-GET /papi/v1/rateLimit/order
-GET /papi/v1/um/apiTradingStatus
-GET /papi/v1/um/accountConfig
-GET /papi/v1/um/leverageBracket
-GET /papi/v1/cm/leverageBracket
-GET /papi/v1/um/commissionRate
-GET /papi/v1/cm/commissionRate
-GET /papi/v1/um/positionSide/dual
-GET /papi/v1/cm/positionSide/dual
-GET /papi/v1/um/feeBurn
-POST /papi/v1/um/feeBurn
-GET /papi/v1/um/adlQuantile
-GET /papi/v1/um/income/asyn
-GET /papi/v1/um/income/asyn/id
-GET /papi/v1/um/order/asyn
-GET /papi/v1/um/order/asyn/id
-GET /papi/v1/um/trade/asyn
-GET /papi/v1/um/trade/asyn/id
+POST /papi/v1/um/leverage
+POST /papi/v1/cm/leverage
+POST /papi/v1/um/positionSide/dual
+POST /papi/v1/cm/positionSide/dual
+POST /papi/v1/margin/repay-debt
+GET /sapi/v2/portfolio/account
+GET /sapi/v1/portfolio/interest-history
+GET /sapi/v1/portfolio/asset-index-price
+GET /sapi/v1/portfolio/collateralRate
+GET /sapi/v2/portfolio/collateralRate
+GET /sapi/v1/portfolio/margin-asset-leverage
+GET /sapi/v1/portfolio/margin-call-level
+POST /sapi/v1/portfolio/margin-call-level
+DELETE /sapi/v1/portfolio/margin-call-level
+GET /sapi/v1/portfolio/delta-mode
+POST /sapi/v1/portfolio/delta-mode
+GET /sapi/v1/portfolio/earn-asset-balance
+POST /sapi/v1/portfolio/earn-asset-transfer
 """
+
+ORDERS: Final = """
+DELETE /papi/v1/cm/allOpenOrders
+GET /papi/v1/cm/allOrders
+DELETE /papi/v1/cm/conditional/allOpenOrders
+GET /papi/v1/cm/conditional/allOrders
+GET /papi/v1/cm/conditional/openOrder
+GET /papi/v1/cm/conditional/openOrders
+DELETE /papi/v1/cm/conditional/order
+POST /papi/v1/cm/conditional/order
+GET /papi/v1/cm/conditional/orderHistory
+GET /papi/v1/cm/forceOrders
+GET /papi/v1/cm/openOrder
+GET /papi/v1/cm/openOrders
+DELETE /papi/v1/cm/order
+GET /papi/v1/cm/order
+POST /papi/v1/cm/order
+PUT /papi/v1/cm/order
+GET /papi/v1/cm/orderAmendment
+GET /papi/v1/cm/userTrades
+DELETE /papi/v1/margin/allOpenOrders
+GET /papi/v1/margin/allOrderList
+GET /papi/v1/margin/allOrders
+GET /papi/v1/margin/forceOrders
+GET /papi/v1/margin/myTrades
+GET /papi/v1/margin/openOrderList
+GET /papi/v1/margin/openOrders
+DELETE /papi/v1/margin/order
+GET /papi/v1/margin/order
+POST /papi/v1/margin/order
+POST /papi/v1/margin/order/oco
+DELETE /papi/v1/margin/orderList
+GET /papi/v1/margin/orderList
+GET /papi/v1/um/algo/algoOrder
+GET /papi/v1/um/algo/allAlgoOrders
+DELETE /papi/v1/um/algo/allOpenOrders
+GET /papi/v1/um/algo/openAlgoOrders
+DELETE /papi/v1/um/algo/order
+POST /papi/v1/um/algo/order
+DELETE /papi/v1/um/allOpenOrders
+GET /papi/v1/um/allOrders
+GET /papi/v1/um/forceOrders
+GET /papi/v1/um/openOrder
+GET /papi/v1/um/openOrders
+DELETE /papi/v1/um/order
+GET /papi/v1/um/order
+POST /papi/v1/um/order
+PUT /papi/v1/um/order
+GET /papi/v1/um/orderAmendment
+POST /papi/v1/um/stock/contract
+GET /papi/v1/um/userTrades
+"""
+"""Placing, changing and reading orders: not planned."""
 
 CHOICES: Final = (
     (
@@ -125,6 +178,12 @@ CHOICES: Final = (
         "with 429 in one minute bring a ban: 2 minutes, doubling up to 3 days, forgiven after 3 days.",
     ),
     (
+        "Weight on /sapi",
+        "Every endpoint has one of its own for an address: twice `weight_per_minute`, so 12,000. Where the weight "
+        "is the account's (POST asset/transfer, portfolio/account, pmLoan, repay) it is 30 times, so 180,000, and the "
+        "address is charged 1. Over it 429, never a ban. What /api, /fapi and /dapi serve counts with /papi.",
+    ),
+    (
         "Weight of several servers",
         "With the setting `weights` they count together, each telling the others afterwards: an address that sends "
         "much at once can get more than the limit, at most once the limit for every server.",
@@ -133,6 +192,28 @@ CHOICES: Final = (
         "Unknown path or wrong method",
         "HTTP 404 with JSON and code -5000; the live venue answers an HTML page for unknown paths. "
         "`/healthz`, `/readyz` and `/openapi.json` are ours and charge no weight.",
+    ),
+    (
+        "Pro and retail",
+        "Every Portfolio Margin account is served on both faces, and both count the same 500 collections an hour; only "
+        "BNB transfers are counted apart, 10 and 2 in 10 minutes. accountType is PM_2. On /sapi an account outside "
+        "Portfolio Margin is refused with -21001 instead of -2015.",
+    ),
+    (
+        "Universal transfer",
+        "The spot wallet is outside the venue: it is never empty. Transfers to a futures wallet are -21002, other ways "
+        "-1020, too little free is -5013. `tranId` is the record's place in the journal.",
+    ),
+    (
+        "Downloads",
+        "Completed at once. A use counts in the calendar month, UTC; the one too many is 429, -1003, with Retry-After "
+        "until the next month. The link lives 7 days (SDK), not 24 hours (older page); a window is 366 days at most. "
+        "Fetching the file weighs 10, and needs the link alone.",
+    ),
+    (
+        "Symbols, filters, brackets",
+        "A table of well-known symbols, of which all are TRADING; the setting `symbols` adds to it. Steps are those of "
+        "live symbols, bounds and leverage brackets are the same for all symbols of a market.",
     ),
     (
         "Income without times, and old rows",
@@ -207,9 +288,13 @@ def markdown() -> str:
         "",
         "## Not implemented",
         "",
-        "Answered 404 with code -5000. Orders are not planned: the venue has no matching engine.",
+        "Answered 404 with code -5000.",
         "",
         *(f"- `{line}`" for line in MISSING.split("\n") if line),
+        "",
+        "Orders are not planned, for the venue has no matching engine:",
+        "",
+        *(f"- `{line}`" for line in ORDERS.split("\n") if line),
         "",
         "## Choices",
         "",

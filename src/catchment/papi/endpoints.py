@@ -3,9 +3,21 @@ the command line's listing all read it; each number of the reference stands here
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from catchment.papi import account, collection, endpoints_margin, futures, general, listen_key, positions
+from catchment.papi import (
+    account,
+    collection,
+    download,
+    endpoints_margin,
+    endpoints_sapi,
+    exchange_info,
+    futures,
+    general,
+    listen_key,
+    positions,
+    rules,
+)
 from catchment.papi.contract import Endpoint, Handler, Kind, Parameter, Security
 from catchment.signature import DEFAULT_RECV_WINDOW_MS, MAX_RECV_WINDOW_MS
 
@@ -25,14 +37,19 @@ _INCOME = (
     Parameter("endTime", Kind.LONG, sentence="Milliseconds, included."),
     Parameter("limit", Kind.LONG, most=futures.MAX_LIMIT, sentence=f"{futures.DEFAULT_LIMIT} if not sent."),
 )
-_COLLECTED = (
-    Parameter("asset", Kind.STRING, mandatory=True),
-    Parameter("amount", Kind.DECIMAL, sentence="With futureType, or not at all."),
-    Parameter("futureType", Kind.ENUM, values=collection.FUTURE_TYPES, sentence="With amount, or not at all."),
+_SYMBOL = Parameter("symbol", Kind.STRING)
+_ONE_SYMBOL = Parameter("symbol", Kind.STRING, mandatory=True)
+_WINDOW = (
+    Parameter("startTime", Kind.LONG, mandatory=True, sentence="Milliseconds, included."),
+    Parameter("endTime", Kind.LONG, mandatory=True, sentence="Milliseconds, included; at most a year later."),
 )
 _POSITIONS = "Open positions alone; they are what somebody set, for there is no matching engine."
 _FIGURES = "Worked out from prices, positions and loans that somebody set (docs/explanation/margin.md)."
 _ONE_ASSET = (Parameter("asset", Kind.STRING, mandatory=True),)
+_DOWNLOAD_ID = Parameter("downloadId", Kind.STRING, mandatory=True)
+_NO_FILE = "There is no matching engine: the file has its heading alone."
+_GZIPPED = "Made at once: a gzipped CSV whose columns are named as the REST rows are. The link lives 7 days."
+_SAME_FOR_ALL = "The same for every account and symbol."
 _TIME = "Undocumented on the live venue; clients ask it before they sign."
 _FIRST = "Served on this address too, because clients ask it before their first Portfolio Margin call."
 
@@ -64,9 +81,30 @@ def _listen_key(method: str, handler: Handler, answer: type, summary: str) -> En
     )
 
 
+def _user_data(
+    path: str,
+    weight: int,
+    handler: Handler,
+    answer: Any,
+    summary: str,
+    parameters: tuple[Parameter, ...] = (),
+    difference: str = "",
+) -> Endpoint:
+    """A reading of an account, whose page is called as its summary."""
+    page = f"account/{summary.replace(' ', '-')}"
+    return Endpoint(
+        "GET", f"/papi/v1/{path}", Security.USER_DATA, weight, handler, answer, summary, page, parameters, difference
+    )
+
+
 def _ping(path: str, note: str = _FIRST) -> Endpoint:
     return Endpoint("GET", path, Security.NONE, 1, general.ping, general.Empty, "Test connectivity", difference=note)
 
+
+_DUAL = ("Get Current Position Mode", (), "One-way mode alone.")
+_ADL = ("Position ADL Quantile Estimation", (_SYMBOL,), "Always empty: there is no queue to stand in.")
+_ASK = ("Get Download Id", _WINDOW)
+_FETCH = ("Get Download Link by Id", (_DOWNLOAD_ID,))
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
@@ -88,7 +126,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         collection.Done,
         "Fund Collection by Asset",
         "account/Fund-Collection-by-Asset",
-        _COLLECTED,
+        endpoints_sapi.COLLECTED,
         "futureType OPTION is refused (-1020): there is no options wallet.",
     ),
     Endpoint(
@@ -238,6 +276,86 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _listen_key("POST", listen_key.start, listen_key.ListenKey, "Start User Data Stream"),
     _listen_key("PUT", listen_key.keep_alive, general.Empty, "Keepalive User Data Stream"),
     _listen_key("DELETE", listen_key.close, general.Empty, "Close User Data Stream"),
+    _user_data("rateLimit/order", 1, rules.order_limit, list[exchange_info.RateLimit], "Query User Rate Limit"),
+    _user_data(
+        "um/apiTradingStatus",
+        10,
+        rules.trading_status,
+        rules.TradingStatus,
+        "UM Trading Quantitative Rules Indicators",
+        (_SYMBOL,),
+        "No indicator ever. Weighs 10 with a symbol too, where the live call weighs 1.",
+    ),
+    _user_data(
+        "um/accountConfig",
+        5,
+        rules.um_config,
+        rules.AccountConfig,
+        "UM Futures Account Configuration",
+        (),
+        _SAME_FOR_ALL,
+    ),
+    _user_data("um/positionSide/dual", 30, rules.position_mode, rules.PositionMode, *_DUAL),
+    _user_data("cm/positionSide/dual", 30, rules.position_mode, rules.PositionMode, *_DUAL),
+    _user_data(
+        "um/feeBurn", 30, rules.fee_burn, rules.FeeBurn, "Get UM Futures BNB Burn Status", (), "At first false."
+    ),
+    Endpoint(
+        "POST",
+        "/papi/v1/um/feeBurn",
+        Security.TRADE,
+        1,
+        rules.set_fee_burn,
+        rules.Changed,
+        "Toggle BNB Burn On UM Futures Trade",
+        "trade/Toggle-BNB-Burn-On-UM-Futures-Trade",
+        (Parameter("feeBurn", Kind.ENUM, mandatory=True, values=rules.ON_OFF),),
+        "Kept, and changes no fee: nothing is traded.",
+    ),
+    _user_data(
+        "um/commissionRate",
+        20,
+        rules.um_commission,
+        rules.CommissionRate,
+        "Get User Commission Rate for UM",
+        (_ONE_SYMBOL,),
+        _SAME_FOR_ALL,
+    ),
+    _user_data(
+        "cm/commissionRate",
+        20,
+        rules.cm_commission,
+        rules.CommissionRate,
+        "Get User Commission Rate for CM",
+        (_ONE_SYMBOL,),
+        _SAME_FOR_ALL,
+    ),
+    _user_data(
+        "um/leverageBracket",
+        1,
+        rules.um_brackets,
+        list[rules.UmBrackets],
+        "UM Notional and Leverage Brackets",
+        (_SYMBOL,),
+        _SAME_FOR_ALL,
+    ),
+    _user_data(
+        "cm/leverageBracket",
+        1,
+        rules.cm_brackets,
+        list[rules.CmBrackets],
+        "CM Notional and Leverage Brackets",
+        (_SYMBOL,),
+        _SAME_FOR_ALL,
+    ),
+    _user_data("um/adlQuantile", 5, rules.no_quantiles, list[rules.Quantiles], *_ADL),
+    _user_data("cm/adlQuantile", 5, rules.no_quantiles, list[rules.Quantiles], *_ADL),
+    _user_data("um/income/asyn", 1_500, download.income_id, download.DownloadId, *_ASK, _GZIPPED),
+    _user_data("um/income/asyn/id", 10, download.income_link, download.DownloadLink, *_FETCH),
+    _user_data("um/order/asyn", 1_500, download.order_id, download.DownloadId, *_ASK, _NO_FILE),
+    _user_data("um/order/asyn/id", 10, download.order_link, download.DownloadLink, *_FETCH),
+    _user_data("um/trade/asyn", 1_500, download.trade_id, download.DownloadId, *_ASK, _NO_FILE),
+    _user_data("um/trade/asyn/id", 10, download.trade_link, download.DownloadLink, *_FETCH),
     _ping("/papi/v1/ping", ""),
     _time("/papi/v1/time", _TIME),
     _time("/fapi/v1/time"),
@@ -245,4 +363,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _time("/api/v3/time"),
     _ping("/api/v3/ping"),
     _ping("/fapi/v1/ping"),
+    _ping("/dapi/v1/ping"),
+    *endpoints_sapi.ENDPOINTS,
 )

@@ -173,7 +173,7 @@ async def _income(call: Call, wallet: Wallet) -> bytes | Rejection:
         return errors.INVALID_PARAMETER("limit")
     newest_first = "startTime" not in call.values
     rows = await history.walked(
-        call, *window, lambda stored: _rows(call, wallet, stored), limit=limit, newest_first=newest_first
+        call, *window, lambda stored: income_rows(call, wallet, stored), limit=limit, newest_first=newest_first
     )
     if isinstance(rows, Rejection):
         return rows
@@ -193,7 +193,7 @@ def _window(call: Call, wallet: Wallet) -> tuple[int, int] | Rejection:
     return max(since, call.now - KEPT_DAYS[wallet] * DAY_MS), until
 
 
-def _rows(call: Call, wallet: Wallet, stored: Stored) -> list[IncomeRow]:
+def income_rows(call: Call, wallet: Wallet, stored: Stored) -> list[IncomeRow]:
     """The rows a record makes in a wallet, if it is one that is asked for; a filter not sent lets all through."""
     record = stored.record
     command = record.command

@@ -13,13 +13,14 @@ from catchment import errors, signature
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
 from catchment.papi import params
-from catchment.papi.contract import Call, Endpoint, Security
+from catchment.papi.contract import ADDRESS, Call, Endpoint, Headers, Security
 from catchment.papi.params import Sent
 from catchment.signature import Permission
 from catchment.venue import Holder, Venue, valid_api_key
 
 _NOBODY = AccountId(b"")
 _NEEDED = {
+    Security.MARKET_DATA: Permission.READ,
     Security.USER_STREAM: Permission.READ,
     Security.USER_DATA: Permission.READ,
     Security.TRADE: Permission.TRADE,
@@ -35,6 +36,9 @@ class Request(msgspec.Struct):
     api_key: bytes | None
     address: str
     now: int
+    headers: Headers = ()
+    spent: int = 0
+    """Of an account's own budget, if the endpoint counts against one."""
 
 
 class Gate:
@@ -55,18 +59,18 @@ class Gate:
             if isinstance(holder, Rejection):
                 return holder
             refused = None
-            if endpoint.security is not Security.USER_STREAM:
+            if endpoint.security is not Security.USER_STREAM and endpoint.security is not Security.MARKET_DATA:
                 refused = _refuse_time(sent, request.now) or _refuse_signature(sent, holder)
             refused = refused or _refuse_permission(endpoint, request, holder)
             if refused is not None:
                 return refused
             account = holder.account
         if not endpoint.parameters:
-            return Call(self._venue, account, request.now, {})
+            return Call(self._venue, account, request.now, {}, request.headers)
         values = params.typed(endpoint.parameters, sent.values)
         if isinstance(values, Rejection):
             return values
-        return Call(self._venue, account, request.now, values)
+        return Call(self._venue, account, request.now, values, request.headers)
 
     async def _holder(self, request: Request) -> Holder | Rejection:
         if not request.api_key:
@@ -106,9 +110,9 @@ def _refuse_signature(sent: Sent, holder: Holder) -> Rejection | None:
 
 def _refuse_permission(endpoint: Endpoint, request: Request, holder: Holder) -> Rejection | None:
     """The live venue answers a key without the right, a foreign address and an account outside Portfolio Margin with
-    the same -2015."""
+    the same -2015; on /sapi the last has a code of its own (-21001), which comes with the call."""
     if (
-        holder.portfolio_margin
+        (holder.portfolio_margin or endpoint.budget is not ADDRESS)
         and _NEEDED[endpoint.security] in holder.key.permissions
         and (not holder.key.ip_allow or _allowed(request.address, holder.key.ip_allow))
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -12,7 +12,8 @@ import msgspec
 from catchment import errors
 from catchment.errors import OPERATOR_CODES, Refused, Rejection
 from catchment.limits import MAX_BODY_BYTES, MAX_QUERY_BYTES
-from catchment.papi.contract import Endpoint
+from catchment.papi import download
+from catchment.papi.contract import ADDRESS, SAPI_IP, SAPI_UID, Endpoint
 from catchment.papi.endpoints import ENDPOINTS
 from catchment.papi.gate import Gate, Request
 from catchment.papi.openapi import document
@@ -33,7 +34,10 @@ MAX_PATH_TOLD: Final = 256
 """How much of an unknown path its refusal repeats, in characters."""
 
 _JSON = (b"content-type", b"application/json;charset=UTF-8")
-_WEIGHT = b"x-mbx-used-weight-1m"
+_GZIP = (
+    (b"content-type", b"application/gzip"),
+    (b"content-disposition", b'attachment; filename="download.csv.gz"'),
+)
 
 
 class Disconnected(Exception):  # noqa: N818 - the client's doing, not an error of ours
@@ -57,14 +61,18 @@ class Rest:
         endpoint = self._routes.get((scope["method"], scope["path"]))
         now = self._venue.clock.now()
         address = _address(scope)
-        request = Request(scope["query_string"], b"", _api_key(scope), address, now)
+        request = Request(scope["query_string"], b"", _api_key(scope), address, now, scope["headers"])
         if endpoint is None:
             return await self._unknown(scope, send, request, began)
-        weights = self._gate.weights
-        used = weights.charge(address, endpoint.weight, now)
+        weights, budget = self._gate.weights, endpoint.budget
+        if budget is ADDRESS:
+            used = weights.charge(address, endpoint.weight, now)
+        else:
+            used = self._charge_apart(endpoint, f"{address} {endpoint.path}", now)
         if isinstance(used, Rejection):
             self._keep(scope, request, endpoint.weight, used, began)
-            return await _refuse(send, used, weights.used(address, now))
+            spent = address if budget is ADDRESS else f"{address} {endpoint.path}"
+            return await _refuse(send, used, weights.used(spent, now), budget.header)
         try:
             answer = await self._answer(endpoint, request, receive)
         except Disconnected:
@@ -75,9 +83,11 @@ class Rest:
         except Exception:
             logger.exception("%s %s failed", endpoint.method, endpoint.path)
             answer = errors.UNKNOWN()
+        if budget is SAPI_UID:
+            used = request.spent
         if isinstance(answer, Rejection):
             self._keep(scope, request, endpoint.weight, answer, began)
-            return await _refuse(send, answer, used)
+            return await _refuse(send, answer, used, budget.header)
         self._take(
             (
                 next(self._numbers),
@@ -94,7 +104,7 @@ class Rest:
                 perf_counter_ns() - began,
             )
         )
-        return await _respond(send, 200, answer, used)
+        return await _respond(send, 200, answer, used, budget.header)
 
     async def _answer(self, endpoint: Endpoint, request: Request, receive: Receive) -> bytes | Rejection:
         if len(request.query) > MAX_QUERY_BYTES:
@@ -105,7 +115,21 @@ class Rest:
                 return body
             request.body = body
         call = await self._gate.admit(endpoint, request)
-        return call if isinstance(call, Rejection) else await endpoint.handler(call)
+        if isinstance(call, Rejection):
+            return call
+        if endpoint.budget is SAPI_UID:
+            weights, spent = self._gate.weights, f"{call.account.hex()} {endpoint.path}"
+            used = weights.charge_apart(spent, endpoint.weight, call.now, SAPI_UID.times * weights.per_minute)
+            request.spent = weights.used(spent, call.now)
+            if isinstance(used, Rejection):
+                return used
+        return await endpoint.handler(call)
+
+    def _charge_apart(self, endpoint: Endpoint, spent: str, now: int) -> int | Rejection:
+        """Charge an address for an endpoint of /sapi, which has a budget of its own for each address."""
+        weights = self._gate.weights
+        weight = 1 if endpoint.budget is SAPI_UID else endpoint.weight
+        return weights.charge_apart(spent, weight, now, SAPI_IP.times * weights.per_minute)
 
     async def _unknown(self, scope: Scope, send: Send, request: Request, began: int) -> None:
         """A path that is no endpoint costs nothing, but a banned address gets no answer from it either."""
@@ -113,10 +137,39 @@ class Rest:
         answer: bytes | Rejection | None = self._gate.weights.banned(request.address, request.now)
         if answer is None and scope["path"] == DESCRIPTION and scope["method"] == "GET":
             answer = document()
+        elif answer is None and scope["path"].startswith(download.PATH) and scope["method"] == "GET":
+            return await self._file(scope, send, request, began)
         elif answer is None:
             answer = errors.UNKNOWN_PATH(scope["path"][:MAX_PATH_TOLD], scope["method"])
         self._keep(scope, request, 0, answer, began)
         await (_refuse(send, answer, used) if isinstance(answer, Rejection) else _respond(send, 200, answer, used))
+
+    async def _file(self, scope: Scope, send: Send, request: Request, began: int) -> None:
+        """A download, in pieces as they are made. The link is all the right it takes, so nobody is shown it."""
+        weights = self._gate.weights
+        used = weights.charge(request.address, download.WEIGHT, request.now)
+        answer: AsyncIterator[bytes] | Rejection
+        if isinstance(used, Rejection):
+            answer, used = used, weights.used(request.address, request.now)
+        else:
+            answer = await self._pieces(scope["path"], request.now)
+        kept = answer if isinstance(answer, Rejection) else b""
+        self._keep({**scope, "path": download.PATH}, request, download.WEIGHT, kept, began)
+        if isinstance(answer, Rejection):
+            return await _refuse(send, answer, used)
+        headers = [*_GZIP, (ADDRESS.header, b"%d" % used)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for piece in answer:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _pieces(self, path: str, now: int) -> AsyncIterator[bytes] | Rejection:
+        try:
+            pieces = await download.file(self._venue, path.removeprefix(download.PATH), now)
+        except Exception:
+            logger.exception("GET %s failed", download.PATH)
+            return errors.UNKNOWN()
+        return errors.UNKNOWN_PATH(path[:MAX_PATH_TOLD], "GET") if pieces is None else pieces
 
     def _keep(self, scope: Scope, request: Request, weight: int, answer: bytes | Rejection | None, began: int) -> None:
         """For people to look at; everything but this append is done later. No answer: the caller went away."""
@@ -174,13 +227,15 @@ async def _body(receive: Receive) -> bytes | Rejection:
     return errors.BODY_TOO_LARGE(MAX_BODY_BYTES) if len(body) > MAX_BODY_BYTES else body
 
 
-async def _refuse(send: Send, rejection: Rejection, used: int) -> None:
+async def _refuse(send: Send, rejection: Rejection, used: int, header: bytes = ADDRESS.header) -> None:
     body = msgspec.json.encode({"code": rejection.code, "msg": rejection.sentence})
     more = () if rejection.retry_after is None else ((b"retry-after", b"%d" % rejection.retry_after),)
-    await _respond(send, rejection.status, body, used, more)
+    await _respond(send, rejection.status, body, used, header, more)
 
 
-async def _respond(send: Send, status: int, body: bytes, used: int, more: tuple[Header, ...] = ()) -> None:
-    headers = [_JSON, (b"content-length", b"%d" % len(body)), (_WEIGHT, b"%d" % used), *more]
+async def _respond(
+    send: Send, status: int, body: bytes, used: int, header: bytes = ADDRESS.header, more: tuple[Header, ...] = ()
+) -> None:
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), (header, b"%d" % used), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
