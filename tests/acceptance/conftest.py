@@ -13,7 +13,8 @@ from tests.acceptance.program import Program, running
 
 CLIENTS = ("ccxt", "ccxt-async", "sdk")
 MARGINS = ("sdk-margin", "sdk-refused", "ccxt-margin", "ccxt-async-margin", "ccxt-loans")
-OTHERS = ("ccxt-others", "sdk-others", "raw", "sdk-stream", "ccxt-pro", *MARGINS)
+DEFAULTS = ("ccxt-default", "ccxt-default-async")
+OTHERS = ("ccxt-others", "sdk-others", "sdk-pro", "raw", "sdk-stream", "ccxt-pro", *DEFAULTS, *MARGINS)
 """Who tries what is not the walk."""
 
 
