@@ -16,7 +16,7 @@ CODE := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format pulled-plug simulate bench docs assets locale lock wheel clean
+.PHONY: help demo test lint types format pulled-plug simulate bench drift docs assets locale lock wheel clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ simulate: .venv/test.stamp ## Play fresh seeds of the simulation for ten minutes
 
 bench: .venv/bench.stamp ## Set up and run the benchmark
 	$(PY) -m bench
+
+drift: ## Hold a copy of this tree to the newest releases of the stock clients
+	PYTHON="$(PYTHON)" tools/drift $(PYTEST_ARGS)
 
 docs: .venv/run.stamp ## Write docs/coverage.md anew from the table of endpoints
 	@mkdir -p docs
