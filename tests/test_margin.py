@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catchment import margin
-from catchment.asset import Asset
+from catchment.asset import MAX_UNITS, Asset
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountState, Balance, Position, Standing
 from catchment.ledger.commands import SetPosition
@@ -285,17 +285,17 @@ WITHDRAWABLE = [
 ]
 BORROWABLE = [
     # an account, an asset; what may be borrowed, the limit of the asset
-    # 4 x 1000; a million USDT
+    # 4 x 1000; a million coins
     (account(USDT={"margin_free": "1000"}), "USDT", "4000", "1000000"),
-    # 4000 / 60000 = 0.0666...; 1000000 / 60000 = 16.6666...
-    (account(USDT={"margin_free": "1000"}), "BTC", "0.06666666", "16.66666666"),
+    # 4000 / 60000 = 0.0666...
+    (account(USDT={"margin_free": "1000"}), "BTC", "0.06666666", "1000000"),
     # 4 x 450.904 - 501
     (account(USDT={"margin_free": "1000", "borrowed": "-500", "interest": "-1"}), "USDT", "1302.616", "1000000"),
     # a loan of a million is at its limit, whatever is held
     (account(USDT={"margin_free": "9000000", "borrowed": "-1000000"}), "USDT", "0", "1000000"),
     (account(), "USDT", "0", "1000000"),
     (account(USDT={"um": "-5"}), "USDT", "0", "1000000"),
-    (account(USDT={"margin_free": "1000"}), "ETH", "0", "0"),  # no price
+    (account(USDT={"margin_free": "1000"}), "ETH", "0", "1000000"),  # no price
 ]
 # fmt: on
 
@@ -310,7 +310,11 @@ def test_what_may_be_withdrawn(state: AccountState, asset: str, amount: str) -> 
 def test_what_may_be_borrowed(state: AccountState, asset: str, amount: str, limit: str) -> None:
     found = margin.borrowable(state, quotes(), asset)
     assert (found.amount, found.limit) == (whole(amount), whole(limit))
-    assert found.in_all == margin.owed(state.balances.get(asset, Balance())) + found.amount
+
+
+def test_the_limit_of_a_loan_fits_in_a_column() -> None:
+    assert margin.loan_limit(Asset("WEI", 18)) == MAX_UNITS
+    assert margin.loan_limit(Asset("JPY", 0)) == 1_000_000
 
 
 def test_profit_by_wallet_and_asset() -> None:

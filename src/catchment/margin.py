@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from catchment import errors
-from catchment.asset import Asset
+from catchment.asset import MAX_UNITS, Asset
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountState, Balance, Position, balance_of, standing_of
 from catchment.ledger.commands import SetPosition
@@ -29,8 +29,8 @@ DEFAULT_LEVERAGE: Final = 20
 LOAN_LEVERAGE: Final = 5
 LOAN_MAINTENANCE: Final = 800
 """Of loans: the pages let an account choose; here it is 5 and 8 % for all (choice)."""
-LOAN_LIMIT_USD: Final = 1_000_000
-"""What an account may owe of one asset (choice); the live limits go by asset and VIP level."""
+LOAN_LIMIT: Final = 1_000_000
+"""Whole coins of an asset that may be owed at the same time (choice); the live limits go by asset and VIP level."""
 KEPT_BACK: Final = (12, 10)
 """Of the maintenance margin, when money is taken out."""
 NO_NEED: Final = 99_999_999 * ONE
@@ -111,11 +111,10 @@ class Risk(msgspec.Struct, frozen=True):
 
 
 class Borrowable(msgspec.Struct, frozen=True):
-    """In units of the asset: what may be borrowed now, the limit of the asset, and what may be owed of it in all."""
+    """In units of the asset: what may be borrowed now, and what may be owed of it in all."""
 
     amount: int
     limit: int
-    in_all: int
 
 
 class RiskLevel(msgspec.Struct, frozen=True):
@@ -298,20 +297,22 @@ def withdrawable(state: AccountState, quotes: Quotes, asset: str) -> int:
     return max(min(units - left, balance.margin_free), 0)
 
 
-def borrowable(state: AccountState, quotes: Quotes, asset: str) -> Borrowable:
+def loan_limit(asset: Asset) -> int:
+    """Units of an asset that an account may owe."""
+    whole: int = LOAN_LIMIT * 10**asset.scale
+    return min(whole, MAX_UNITS)
+
+
+def borrowable(state: AccountState, quotes: Quotes, name: str) -> Borrowable:
     """What may be borrowed of an asset (FAQ); nothing of one without a price.
 
     min((leverage - 1) x max(max withdraw - loans / (leverage - 1), 0) / price, limit - what is owed).
     """
-    price, one = quotes.prices.get(asset, 0), 10 ** quotes.assets[asset].scale
-    loan = owed(balance_of(state, asset))
-    if not price:
-        return Borrowable(0, 0, loan)
-    now = risk(state, quotes)
-    limit = LOAN_LIMIT_USD * ONE * one // price
-    room = max((LOAN_LEVERAGE - 1) * now.withdrawable - now.loans, 0) * one // price
-    amount = max(min(room, limit - loan), 0)
-    return Borrowable(amount, limit, loan + amount)
+    asset, price, now = quotes.assets[name], quotes.prices.get(name, 0), risk(state, quotes)
+    limit = loan_limit(asset)
+    usd = max((LOAN_LEVERAGE - 1) * now.withdrawable - now.loans, 0)
+    room = usd * 10**asset.scale // price if price else 0
+    return Borrowable(max(min(room, limit - owed(balance_of(state, name))), 0), limit)
 
 
 def risk_level(state: AccountState, quotes: Quotes) -> RiskLevel | None:

@@ -290,14 +290,14 @@ def test_what_may_be_withdrawn_and_borrowed(desk: Desk) -> None:
     # USDT: all 1000. BTC: 0.8 counts for 45600, all of which may go, and 1502.71952 at the full price of 60000 more.
     assert desk.get("margin/maxWithdraw", ALICE, "asset=USDT").json == {"amount": "1000.0"}
     assert desk.get("margin/maxWithdraw", ALICE, "asset=BTC").json == {"amount": "0.82504532"}
-    # 4 x 47102.71952; in BTC 3.14018130..., of 1000000 / 60000
+    # 4 x 47102.71952; in BTC 3.14018130...
     assert desk.get("margin/maxBorrowable", ALICE, "asset=USDT").json == {
         "amount": "188410.87808",
         "borrowLimit": "1000000.0",
     }
     assert desk.get("margin/maxBorrowable", ALICE, "asset=BTC").json == {
         "amount": "3.1401813",
-        "borrowLimit": "16.66666666",
+        "borrowLimit": "1000000.0",
     }
     assert desk.get("margin/maxBorrowable", EMPTY, "asset=BTC").json["amount"] == "0.0"
 

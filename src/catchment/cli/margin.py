@@ -108,9 +108,9 @@ def _turn(desk: Desk, account: str, name: str, switch: str, command: Callable[[b
 def borrow(desk: Desk, account: str, asset: str, amount: str) -> None:
     """Borrow an amount into Cross Margin, within the limit that holds over the API."""
     from catchment.ledger.commands import Borrow
-    from catchment.papi.loans import borrow_limit
+    from catchment.margin import loan_limit
 
-    book(desk, account, asset, amount, lambda known, units: Borrow(known.name, units, borrow_limit(known)))
+    book(desk, account, asset, amount, lambda known, units: Borrow(known.name, units, loan_limit(known)))
 
 
 @click.command(context_settings=TAKES_NEGATIVE, short_help="Pay back a loan out of Cross Margin.")

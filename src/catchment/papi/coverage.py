@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from catchment import errors
+from catchment import errors, margin
 from catchment.limits import MAX_RECORDS_READ
-from catchment.papi import loans
 from catchment.papi.contract import Endpoint
 from catchment.papi.endpoints import ENDPOINTS
 
@@ -126,7 +125,7 @@ CHOICES: Final = (
     ),
     (
         "What a loan may be",
-        f"At most {loans.MOST_BORROWED:,} whole coins of an asset owed, interest included (-51006). Repaying pays "
+        f"At most {margin.LOAN_LIMIT:,} whole coins of an asset owed, interest included (-51006). Repaying pays "
         "interest first; more than is owed is refused (-3015). The venue charges no interest on loans by itself.",
     ),
     (
@@ -241,8 +240,13 @@ CHOICES: Final = (
     ),
     (
         "ACCOUNT_UPDATE",
-        "Profit and commission are ORDER with `bc` 0, interest on a negative balance is ADJUSTMENT; `i` and `P` are "
-        "empty.",
+        "Profit and commission are ORDER with `bc` 0, interest on a negative balance is ADJUSTMENT. `P` is a position "
+        "that was set, as ORDER without balances, and else empty; `i` is empty.",
+    ),
+    (
+        "riskLevelChange",
+        "Once at each level an account comes to, by a record or a price; trading freely again is not told. A bankrupt "
+        "account is told as FORCE_LIQUIDATION.",
     ),
     (
         "liabilityChange",

@@ -8,17 +8,16 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from catchment import errors
-from catchment.asset import MAX_UNITS, Asset
+from catchment.asset import Asset
 from catchment.errors import Rejection
 from catchment.ledger.commands import Borrow, Repay
 from catchment.ledger.journal import Stored
+from catchment.margin import loan_limit
 from catchment.papi import history
 from catchment.papi.contract import Call
 from catchment.papi.portfolio import DEFAULT_SIZE, LONGEST_DAYS, USUAL_DAYS, interest_rows
 from catchment.wallet import Place
 
-MOST_BORROWED: Final = 1_000_000
-"""Whole coins of an asset that may be owed at the same time: choice."""
 CONFIRMED: Final = "CONFIRMED"
 PORTFOLIO: Final = "PORTFOLIO"
 PERIODIC: Final = "PERIODIC"
@@ -82,15 +81,9 @@ class LoanInterest(msgspec.Struct):
     total: int
 
 
-def borrow_limit(asset: Asset) -> int:
-    """Units of an asset that an account may owe."""
-    whole: int = MOST_BORROWED * 10**asset.scale
-    return min(whole, MAX_UNITS)
-
-
 async def borrow(call: Call) -> bytes | Rejection:
     """Borrow into Cross Margin. Refuses what is no asset (-1108) or amount, and what goes over the limit (-51006)."""
-    return await _moved(call, lambda asset, amount: Borrow(asset.name, amount, borrow_limit(asset)))
+    return await _moved(call, lambda asset, amount: Borrow(asset.name, amount, loan_limit(asset)))
 
 
 async def repay(call: Call) -> bytes | Rejection:
