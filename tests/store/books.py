@@ -13,7 +13,14 @@ from catchment.ledger.quota import Rules
 from catchment.store.base import Account, Store
 from catchment.store.statements import SQL, checksum
 
-NO_LIMITS = Rules(api_per_hour=2**50, button_per_day=2**50)
+NO_LIMITS = Rules(
+    api_per_hour=2**50,
+    button_per_day=2**50,
+    scheduled_per_hour=2**50,
+    bnb_transfers=2**50,
+    bnb_transfers_pro=2**50,
+    switches_per_day=2**50,
+)
 """The stores know no quota, so nothing here is refused for one."""
 
 FIRST = 1_790_000_000_000
