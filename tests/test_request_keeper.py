@@ -40,7 +40,7 @@ def taken(
     path: str = "/papi/v1/ping",
     address: str = "127.0.0.1",
 ) -> Taken:
-    return (number, 1_000, "GET", path, query, body, api_key, address, 1, 400, -1021, 1_234_567)
+    return (number, 1_000, "GET", path, query, body, api_key, address, 1, 400, -1021, 1_234_567, 7)
 
 
 # How a request is shown ----------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def test_a_key_is_shortened(api_key: bytes | None, of_alice: str, of_nobody: str
 def test_the_rest_is_shown_as_it_was() -> None:
     one = shown(taken(path="/papi/v1/um/" + "x" * 200), ALICE)
     assert one == Answered(
-        0, ALICE, 1_000, "012345…ghij", "127.0.0.1", "GET", f"/papi/v1/um/{CUT}", [], 1, 400, -1021, 1_234
+        0, ALICE, 1_000, "012345…ghij", "127.0.0.1", "GET", f"/papi/v1/um/{CUT}", [], 1, 400, -1021, 1_234, 7
     )
 
 

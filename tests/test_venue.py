@@ -932,7 +932,7 @@ def test_requests_are_read_by_account_in_pages_whoever_answered_them(lasting: st
     def taken(keeper: RequestKeeper, *names: str) -> None:
         for name in names:
             number = next(keeper.numbers)
-            row = (number, number, "GET", "/papi/v1/ping", b"", b"", name.encode(), "::1", 1, 200, 0, 1_000)
+            row = (number, number, "GET", "/papi/v1/ping", b"", b"", name.encode(), "::1", 1, 200, 0, 1_000, 0)
             keeper.taken.append(row)
 
     async def scene(here: Venue) -> None:

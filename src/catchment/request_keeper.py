@@ -56,9 +56,9 @@ _NAME = re.compile(r"[\w.\[\]-]{1,32}", re.ASCII)
 _SECRET = re.compile(r"sign|secret|pass|token|key|auth", re.IGNORECASE)
 _LONG = re.compile(r"[\w-]{40,}")
 
-Taken = tuple[int, int, str, str, bytes, bytes, bytes | None, str, int, int, int, int]
+Taken = tuple[int, int, str, str, bytes, bytes, bytes | None, str, int, int, int, int, int]
 """A request as it came and its answer: its number in this process, time (ms), method, path, query, body, API key,
-address, weight, status, code, nanoseconds."""
+address, weight, status, code, nanoseconds, and the number of the record it made or 0."""
 _KEY: Final = 6
 _ADDRESS: Final = 7
 
@@ -227,12 +227,13 @@ def _shares(waiting: Sequence[Taken]) -> list[Taken]:
 
 def shown(taken: Taken, account: AccountId) -> Answered:
     """A request as people may see it."""
-    _, time, method, path, query, body, api_key, address, weight, status, code, nanoseconds = taken
+    _, time, method, path, query, body, api_key, address, weight, status, code, nanoseconds, record = taken
     key = _key_shown(_printable((api_key or b"").decode("latin-1")), account)
     path = _LONG.sub(CUT, _printable(path[:MAX_PATH]))
     parameters = [*_parameters(query), *_parameters(body)]
     took = nanoseconds // 1_000
-    return Answered(0, account, time, key, address, _printable(method), path, parameters, weight, status, code, took)
+    method = _printable(method)
+    return Answered(0, account, time, key, address, method, path, parameters, weight, status, code, took, record)
 
 
 def _key_shown(text: str, account: AccountId) -> str:

@@ -30,7 +30,7 @@ from catchment.ledger.quota import Quota, Rules
 from catchment.limits import MAX_API_KEY_CHARS, MAX_CACHED_KEYS, MAX_COUNTED, Weights
 from catchment.request_keeper import RequestKeeper, RequestPage
 from catchment.signature import Algorithm, ApiKey, Permission, Verifier
-from catchment.store.base import Account, Note, OnLoop, Store, StoreDamaged
+from catchment.store.base import Account, Answered, Note, OnLoop, Store, StoreDamaged
 from catchment.store.open import master_key_path, open_store
 from catchment.symbol import known_symbols
 from catchment.vault import Vault
@@ -513,6 +513,10 @@ class Venue:
         answered = [one for one in kept.newest(account, before, limit) if one.id > after]
         since = answered[-1].id if len(answered) == limit else after + 1
         return RequestPage(answered, kept.left_out(since, before))
+
+    async def request_of(self, account: AccountId, number: int) -> Answered | None:
+        """The request that made a record of an account, if it is kept."""
+        return await self._read(self._requests.kept.of_record, account, number)
 
     async def newest_request(self) -> int:
         """The newest id, for who waits for another one: cheap to ask."""

@@ -444,6 +444,19 @@ def test_who_went_away_has_no_status(wide: Desk) -> None:
     assert [(one.status, one.code) for one in looked_at(wide)] == [(0, 0)]
 
 
+def test_a_request_knows_the_record_it_made(desk: Desk) -> None:
+    alice = desk.account("alice")
+    before = len(desk.run(desk.venue.history(alice)))
+    assert desk.post("auto-collection", ALICE).status == 200
+    assert desk.get("balance", ALICE).status == 200
+    assert desk.post("asset-collection", ALICE, {"asset": "BNB"}).status == 400
+    assert [one.record for one in looked_at(desk)][:3] == [0, 0, before + 1]
+    made = desk.run(desk.venue.request_of(alice, before + 1))
+    assert made is not None
+    assert made.path == "/papi/v1/auto-collection"
+    assert desk.run(desk.venue.request_of(alice, before)) is None
+
+
 def test_no_signature_secret_or_whole_key_is_kept() -> None:
     secret, key = "s3cretS3cretS3cret" * 3, "k3yk3yk3y" * 6
     with open_desk(PEOPLE) as desk:

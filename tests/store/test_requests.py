@@ -18,9 +18,12 @@ ALICE, BOB, NOBODY = account_id(1), account_id(2), AccountId(b"")
 FOREVER = 2**62
 
 
-def asked(account: AccountId = ALICE, time: int = 1, path: str = "/papi/v1/ping", left_out: int = 0) -> Answered:
+def asked(
+    account: AccountId = ALICE, time: int = 1, path: str = "/papi/v1/ping", left_out: int = 0, record: int = 0
+) -> Answered:
     parameters = [("symbol", "币安\"'\\"), ("signature", "…")]
-    return Answered(0, account, time, "abcdef…6789", "::1", "GET", path, parameters, 5, 400, -1021, 2**40, left_out)
+    answer = (5, 400, -1021, 2**40, record, left_out)
+    return Answered(0, account, time, "abcdef…6789", "::1", "GET", path, parameters, *answer)
 
 
 def times(requests: Requests, account: AccountId | None = None, before: int = FOREVER, limit: int = 100) -> list[int]:
@@ -46,6 +49,14 @@ def test_what_was_written_is_read_newest_first(engine: Engine, store: Store) -> 
     assert [one.id for one in found] == [3, 2, 1]
     assert [msgspec.structs.replace(one, id=0) for one in found] == written[::-1]
     assert requests.last() == 3
+    requests.close()
+
+
+def test_the_request_of_a_record_is_found(requests: Requests) -> None:
+    requests.write([asked(ALICE, 1), asked(ALICE, 2, record=7), asked(BOB, 3, record=7), asked(ALICE, 4, record=8)])
+    assert [one and one.time for one in (requests.of_record(ALICE, 7), requests.of_record(BOB, 7))] == [2, 3]
+    assert requests.of_record(ALICE, 9) is None
+    assert requests.of_record(BOB, 8) is None
     requests.close()
 
 

@@ -31,6 +31,7 @@ function connect() {
     known = event.lastEventId;
     announce("record");
   });
+  source.addEventListener("request", () => htmx.trigger(document.body, "request"));
   source.addEventListener("weight", () => announce("weight"));
   source.addEventListener("bye", () => location.assign(signedOut));
 }

@@ -118,4 +118,5 @@ def _document(one: Answered) -> Document:
         "status": one.status,
         "code": one.code,
         "microseconds": one.took,
+        "record": one.record,
     }

@@ -79,6 +79,7 @@ async def one(visit: Visit) -> Response | Rejection:
         found=stored.record.body.found,
         previous=found[1].record.digest.hex() if len(found) > 1 else "",
         text=stored.record.text.decode(),
+        request=await visit.venue.request_of(visit.account, stored.record.number),
         last=(await visit.venue.state(visit.account) or stored.record).number,
     )
 

@@ -41,7 +41,7 @@ async def _events(visit: Visit, known: int) -> AsyncIterator[str]:
     _open.add(mine)
     try:
         yield "retry: 1000\n\n"
-        newest, used, looks = -1, -1, 0
+        newest, used, looks, request = -1, -1, 0, -1
         while not visit.ended():
             if newest != visit.venue.newest:
                 newest = visit.venue.newest
@@ -54,6 +54,10 @@ async def _events(visit: Visit, known: int) -> AsyncIterator[str]:
                 if used != now_used:
                     used = now_used
                     yield f"event: weight\ndata: {used}\n\n"
+                last = await visit.venue.newest_request()
+                if request != last:
+                    request = last
+                    yield f"event: request\ndata: {request}\n\n"
             looks += 1
             if looks % SESSION_LOOKED_EVERY == 0:
                 if await visit.people.session(visit.token) is None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from catchment import errors
-from catchment.dashboard import accounts, acts, assets, collect, history, live, sign_in, wallets
+from catchment.dashboard import accounts, acts, assets, collect, history, live, requests, sign_in, wallets
 from catchment.dashboard.people import People
 from catchment.dashboard.visit import LANGUAGE, LOOK, ROOT, Page, Visit, from_here, read_form
 from catchment.dashboard.words import LANGUAGES, LOOKS, Words, chosen
@@ -30,6 +30,7 @@ PAGES: Final[tuple[Page, ...]] = (
     *collect.PAGES,
     *acts.PAGES,
     *history.PAGES,
+    *requests.PAGES,
     *live.PAGES,
 )
 """Every page. Those with a title are the tabs, in this order."""

@@ -138,7 +138,14 @@ class Words:
             "tags": TAGS,
             "triggers": TRIGGERS,
         }
-        self.pages.filters |= {"figure": figure, "moment": moment, "say": self.say, "of": self.of}
+        self.pages.filters |= {
+            "figure": figure,
+            "instant": instant,
+            "moment": moment,
+            "thousandths": thousandths,
+            "say": self.say,
+            "of": self.of,
+        }
 
     def say(self, text: str) -> str:
         """A marked text in this language."""
@@ -174,6 +181,18 @@ def moment(milliseconds: int) -> Markup:
     """A time in UTC, to the second, with the zone said."""
     at = datetime.fromtimestamp(milliseconds // 1_000, UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(at.isoformat(), at.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+def instant(milliseconds: int) -> Markup:
+    """A time in UTC, to the millisecond, with the zone said."""
+    at = datetime.fromtimestamp(milliseconds // 1_000, UTC)
+    shown = f"{at.strftime('%Y-%m-%d %H:%M:%S')}.{milliseconds % 1_000:03}"
+    return Markup('<time datetime="{}">{} UTC</time>').format(at.isoformat(), shown)
+
+
+def thousandths(thousandth: int) -> str:
+    """A number of thousandths, as a decimal number."""
+    return f"{thousandth // 1_000}.{thousandth % 1_000:03}"
 
 
 def clock_time(milliseconds: int) -> str:

@@ -25,5 +25,5 @@ async def bnb_transfer(call: Call) -> bytes | Rejection:
     amount = call.venue.assets[BNB].units(call.values["amount"])
     if isinstance(amount, Rejection):
         return amount
-    answer = await call.venue.submit(call.account, BnbTransfer(amount, Side(call.values["transferSide"]), Trigger.API))
+    answer = await call.submit(BnbTransfer(amount, Side(call.values["transferSide"]), Trigger.API))
     return answer if isinstance(answer, Rejection) else b'{"tranId":%d}' % tran_id(answer.record)

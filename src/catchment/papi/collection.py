@@ -25,7 +25,7 @@ class Done(msgspec.Struct):
 
 async def auto_collection(call: Call) -> bytes | Rejection:
     """Collect every positive futures balance of the account into Cross Margin."""
-    answer = await call.venue.submit(call.account, _AUTO)
+    answer = await call.submit(_AUTO)
     return answer if isinstance(answer, Rejection) else SUCCESS
 
 
@@ -44,5 +44,5 @@ async def asset_collection(call: Call) -> bytes | Rejection:
     if isinstance(amount, Rejection):
         return amount
     wallet = None if future_type is None else Wallet(future_type)
-    answer = await call.venue.submit(call.account, AssetCollection(name, Trigger.API, amount, wallet))
+    answer = await call.submit(AssetCollection(name, Trigger.API, amount, wallet))
     return answer if isinstance(answer, Rejection) else SUCCESS

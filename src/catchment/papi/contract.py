@@ -10,6 +10,8 @@ import msgspec
 
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
+from catchment.ledger.commands import Command
+from catchment.ledger.journal import Stored
 from catchment.venue import Venue
 
 
@@ -74,6 +76,15 @@ class Call(msgspec.Struct):
     now: int
     values: dict[str, Any]
     headers: Headers = ()
+    record: int = 0
+    """The number of the last record it made."""
+
+    async def submit(self, command: Command) -> Stored | Rejection:
+        """Have the venue do it; a record that comes of it is known as this call's."""
+        answer = await self.venue.submit(self.account, command)
+        if type(answer) is Stored:
+            self.record = answer.record.number
+        return answer
 
     @property
     def base(self) -> str:

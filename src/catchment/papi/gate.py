@@ -39,6 +39,8 @@ class Request(msgspec.Struct):
     headers: Headers = ()
     spent: int = 0
     """Of an account's own budget, if the endpoint counts against one."""
+    record: int = 0
+    """The number of the record it made in its account, if it made one."""
 
 
 class Gate:

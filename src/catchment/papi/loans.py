@@ -98,7 +98,7 @@ async def _moved(call: Call, command: Callable[[Asset, int], Borrow | Repay]) ->
     amount = asset.units(call.values["amount"])
     if isinstance(amount, Rejection):
         return amount
-    answer = await call.venue.submit(call.account, command(asset, amount))
+    answer = await call.submit(command(asset, amount))
     return answer if isinstance(answer, Rejection) else b'{"tranId":%d}' % history.tran_id(answer.record)
 
 

@@ -108,7 +108,7 @@ async def bnb_transfer(call: Call) -> bytes | Rejection:
     if isinstance(amount, Rejection):
         return amount
     command = BnbTransfer(amount, Side(call.values["transferSide"]), Trigger.API, pro=True)
-    answer = await call.venue.submit(call.account, command)
+    answer = await call.submit(command)
     return answer if isinstance(answer, Rejection) else msgspec.json.encode(Transferred(answer.sequence))
 
 
@@ -157,7 +157,7 @@ async def refuse_outsider(call: Call) -> Rejection | None:
 
 
 async def _submitted(call: Call, command: Command) -> bytes | Rejection:
-    answer = await call.venue.submit(call.account, command)
+    answer = await call.submit(command)
     return answer if isinstance(answer, Rejection) else collection.SUCCESS
 
 

@@ -40,5 +40,5 @@ async def repay_negative(call: Call) -> bytes | Rejection:
 
 
 async def _done(call: Call, command: SetAutoRepay | RepayNegative) -> bytes | Rejection:
-    answer = await call.venue.submit(call.account, command)
+    answer = await call.submit(command)
     return answer if isinstance(answer, Rejection) else SUCCESS

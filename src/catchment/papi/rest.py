@@ -102,6 +102,7 @@ class Rest:
                 200,
                 0,
                 perf_counter_ns() - began,
+                request.record,
             )
         )
         return await _respond(send, 200, answer, used, budget.header)
@@ -123,7 +124,9 @@ class Rest:
             request.spent = weights.used(spent, call.now)
             if isinstance(used, Rejection):
                 return used
-        return await endpoint.handler(call)
+        answer = await endpoint.handler(call)
+        request.record = call.record
+        return answer
 
     def _charge_apart(self, endpoint: Endpoint, spent: str, now: int) -> int | Rejection:
         """Charge an address for an endpoint of /sapi, which has a budget of its own for each address."""
@@ -192,6 +195,7 @@ class Rest:
                 status,
                 code,
                 perf_counter_ns() - began,
+                request.record,
             )
         )
 

@@ -105,7 +105,7 @@ async def transfer(call: Call) -> bytes | Rejection:
     amount = asset.units(call.values["amount"])
     if isinstance(amount, Rejection):
         return amount
-    answer = await call.venue.submit(call.account, Deposit(name, amount) if way == IN else Withdrawal(name, amount))
+    answer = await call.submit(Deposit(name, amount) if way == IN else Withdrawal(name, amount))
     if isinstance(answer, Rejection):
         return _SAPI[answer.refusal]() if answer.refusal in _SAPI else answer
     return msgspec.json.encode(Transferred(answer.sequence))

@@ -75,8 +75,9 @@ class Answered(msgspec.Struct, frozen=True):
     """A request and its answer, fit to be shown: the key shortened, no signature, no secret.
 
     `id` grows in the order of writing and is 0 before it. `account` is the key's, empty for nobody's. `time` is in
-    milliseconds, `took` in microseconds; `code` is 0 of a success, `status` 0 if the caller went away. `left_out`
-    counts requests, of anybody, that were answered since the ones written before and are not kept.
+    milliseconds, `took` in microseconds; `code` is 0 of a success, `status` 0 if the caller went away. `record` is the
+    number of the record it made in its account, if it made one. `left_out` counts requests, of anybody, that were
+    answered since the ones written before and are not kept.
     """
 
     id: int
@@ -91,6 +92,7 @@ class Answered(msgspec.Struct, frozen=True):
     status: int
     code: int
     took: int
+    record: int = 0
     left_out: int = 0
 
 
@@ -153,6 +155,10 @@ class Requests(Protocol):
 
     def newest(self, account: AccountId | None, before: int, limit: int) -> list[Answered]:
         """At most `limit` of an account, or of all and nobody, with an id under `before`; newest first."""
+        ...
+
+    def of_record(self, account: AccountId, number: int) -> Answered | None:
+        """The request that made a record, if it is kept."""
         ...
 
     def left_out(self, since: int, before: int) -> int:

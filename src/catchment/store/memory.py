@@ -245,6 +245,11 @@ class _MemoryRequests:
             )
             return [msgspec.json.decode(text, type=Answered) for text in islice(own, limit)]
 
+    def of_record(self, account: AccountId, number: int) -> Answered | None:
+        return next(
+            (one for one in self.newest(account, self._last + 1, len(self._kept)) if one.record == number), None
+        )
+
     def left_out(self, since: int, before: int) -> int:
         with self._lock:
             return sum(left_out for number, (_, _, left_out, _) in self._kept.items() if since <= number < before)

@@ -108,6 +108,7 @@ CREATE UNLOGGED TABLE request (
     status     integer NOT NULL,
     code       integer NOT NULL,
     took       bigint NOT NULL,
+    record     bigint NOT NULL,
     left_out   bigint NOT NULL
 );
 CREATE INDEX request_of_account ON request (account, id);
@@ -330,23 +331,27 @@ SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM api_key WHERE revok
 -- newest one is never forgotten: the next ids come after it.
 
 -- name: add_requests
-INSERT INTO request (id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out)
+INSERT INTO request (id, account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out)
 SELECT
     (SELECT coalesce(max(id), 0) FROM request) + place,
-    account, time, key, address, method, path, parameters, weight, status, code, took, left_out
+    account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out
 FROM unnest(
     $1::bytea[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-    $8::bigint[], $9::integer[], $10::integer[], $11::bigint[], $12::bigint[]
+    $8::bigint[], $9::integer[], $10::integer[], $11::bigint[], $12::bigint[], $13::bigint[]
 ) WITH ORDINALITY
-    AS new (account, time, key, address, method, path, parameters, weight, status, code, took, left_out, place);
+    AS new (account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out, place);
 
 -- name: requests
-SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out FROM request
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out FROM request
 WHERE id < $1 ORDER BY id DESC LIMIT $2;
 
 -- name: requests_of_account
-SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out FROM request
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out FROM request
 WHERE account = $3 AND id < $1 ORDER BY id DESC LIMIT $2;
+
+-- name: request_of_record
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out FROM request
+WHERE account = $1 AND record = $2 ORDER BY id DESC LIMIT 1;
 
 -- name: requests_left_out
 SELECT coalesce(sum(left_out), 0) FROM request WHERE id >= $1 AND id < $2 AND left_out > 0;

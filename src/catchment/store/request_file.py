@@ -49,7 +49,7 @@ class RequestFile:
 
     def write(self, answered: Sequence[Answered]) -> None:
         values = list(chain.from_iterable(map(row_of_request, answered)))
-        self._run(lambda connection: write_rows(connection, "append_requests", values, 12), writes=True)
+        self._run(lambda connection: write_rows(connection, "append_requests", values, 13), writes=True)
 
     def newest(self, account: AccountId | None, before: int, limit: int) -> list[Answered]:
         names: dict[str, Any] = {"before": before, "limit": limit}
@@ -57,6 +57,11 @@ class RequestFile:
             names["account"] = account
         statement = SQL["requests" if account is None else "requests_of_account"]
         return self._run(lambda connection: list(map(request_of_row, connection.execute(statement, names))))
+
+    def of_record(self, account: AccountId, number: int) -> Answered | None:
+        names = {"account": account, "record": number}
+        rows = self._run(lambda connection: connection.execute(SQL["request_of_record"], names).fetchall())
+        return next(map(request_of_row, rows), None)
 
     def left_out(self, since: int, before: int) -> int:
         return self._run(lambda connection: _number(connection, "requests_left_out", since=since, before=before))

@@ -38,6 +38,10 @@ class RequestTable:
         name = "requests" if account is None else "requests_of_account"
         return list(map(request_of_row, self._link.run(self._link.fetch, name, before, limit, *whose)))
 
+    def of_record(self, account: AccountId, number: int) -> Answered | None:
+        rows = self._link.run(self._link.fetch, "request_of_record", account, number)
+        return next(map(request_of_row, rows), None)
+
     def left_out(self, since: int, before: int) -> int:
         return int(self._link.run(self._link.fetch, "requests_left_out", since, before)[0][0])
 

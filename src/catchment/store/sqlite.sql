@@ -287,22 +287,27 @@ CREATE TABLE request (
     status     INTEGER NOT NULL,
     code       INTEGER NOT NULL,
     took       INTEGER NOT NULL,
+    record     INTEGER NOT NULL,
     left_out   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX request_of_account ON request (account, id);
 CREATE INDEX request_after_others ON request (id, left_out) WHERE left_out > 0;
 
 -- name: append_requests
-INSERT INTO request (account, time, key, address, method, path, parameters, weight, status, code, took, left_out)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /* times */;
+INSERT INTO request (account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) /* times */;
 
 -- name: requests
-SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out FROM request
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out FROM request
 WHERE id < :before ORDER BY id DESC LIMIT :limit;
 
 -- name: requests_of_account
-SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, left_out FROM request
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out FROM request
 WHERE account = :account AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: request_of_record
+SELECT id, account, time, key, address, method, path, parameters, weight, status, code, took, record, left_out FROM request
+WHERE account = :account AND record = :record ORDER BY id DESC LIMIT 1;
 
 -- name: requests_left_out
 SELECT coalesce(sum(left_out), 0) FROM request WHERE id >= :since AND id < :before AND left_out > 0;

@@ -88,8 +88,8 @@ def key_of_row(row: Sequence[Any]) -> ApiKey:
 
 def row_of_request(one: Answered) -> tuple[Any, ...]:
     """A request as a row of `request`, in the order of its columns, without its id."""
-    _, *before, parameters, weight, status, code, took, left_out = msgspec.structs.astuple(one)
-    return (*before, msgspec.json.encode(parameters).decode(), weight, status, code, took, left_out)
+    _, *before, parameters, weight, status, code, took, record, left_out = msgspec.structs.astuple(one)
+    return (*before, msgspec.json.encode(parameters).decode(), weight, status, code, took, record, left_out)
 
 
 def request_of_row(row: Sequence[Any]) -> Answered:
