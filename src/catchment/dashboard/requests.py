@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.responses import Response
@@ -12,8 +12,6 @@ from catchment.dashboard.visit import Page, Visit
 from catchment.dashboard.words import _
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
-from catchment.request_keeper import Mistake
-from catchment.store.base import Answered
 from catchment.venue import FOREVER
 
 SHOWN: Final = 50
@@ -23,12 +21,12 @@ LONGEST: Final = 20
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """What the page shows: the last requests, those before them, and the refusals grouped."""
+    """What the page shows: the last requests as the venue gives them, those before them, and the refusals grouped."""
 
-    shown: list[Answered]
+    shown: list[Any]
     older: int
     left_out: int
-    mistakes: list[Mistake]
+    mistakes: list[Any]
     refused_alone: bool
     before: int | None
 
