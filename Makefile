@@ -78,7 +78,7 @@ wheel: .venv/run.stamp ## Build dist/catchment-*.whl
 	$(PY) -m flit_core.wheel --outdir dist
 
 clean: ## Remove everything that make has made
-	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/acceptance/js/node_modules
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/run.stamp: requirements/run.txt pyproject.toml tools/install

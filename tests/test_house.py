@@ -5,6 +5,7 @@ the rule is known to bite, and on the real tree. A rule speaks only of what exis
 """
 
 import ast
+import json
 import re
 import subprocess
 import tomllib
@@ -732,6 +733,14 @@ def lock_faults(path: str, text: str) -> Iterator[str]:
         yield f"{path}: a lock names no index."
 
 
+def npm_lock_faults(path: str, text: str) -> Iterator[str]:
+    for name, package in json.loads(text)["packages"].items():
+        if name and not package.get("integrity", "").startswith("sha512-"):
+            yield f"{path}: {name} is not pinned by its hash."
+        if "resolved" in package:
+            yield f"{path}: {name} names where it came from; set omit-lockfile-registry-resolved in .npmrc."
+
+
 def not_locked(project: Mapping[str, object], lock: str) -> Iterator[str]:
     dependencies = project["dependencies"]
     assert isinstance(dependencies, list)
@@ -777,6 +786,10 @@ def test_locks_are_whole() -> None:
     ]
     locks = sorted((ROOT / "requirements").glob("*.txt"))
     check_kept(sentence for path in locks for sentence in lock_faults(path.name, path.read_text()))
+    for bad in ('{"version": "1"}', '{"integrity": "sha512-00", "resolved": "file:x"}'):
+        assert list(npm_lock_faults("package-lock.json", f'{{"packages": {{"": {{}}, "node_modules/x": {bad}}}}}'))
+    npm_locks = [path for path in repository_files() if path.endswith("package-lock.json")]
+    check_kept(sentence for path in npm_locks for sentence in npm_lock_faults(path, (ROOT / path).read_text()))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     check_kept(not_locked(project, (ROOT / "requirements/run.txt").read_text()))
 

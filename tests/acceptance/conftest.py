@@ -8,13 +8,23 @@ from contextlib import ExitStack
 import pytest
 
 from tests import databases
+from tests.acceptance.clients import CLIENTS
 from tests.acceptance.people import Kind, Ring
 from tests.acceptance.program import Program, running
 
-CLIENTS = ("ccxt", "ccxt-async", "sdk")
-MARGINS = ("sdk-margin", "sdk-refused", "ccxt-margin", "ccxt-async-margin", "ccxt-loans")
-DEFAULTS = ("ccxt-default", "ccxt-default-async")
-OTHERS = ("ccxt-others", "sdk-others", "sdk-pro", "raw", "sdk-stream", "ccxt-pro", *DEFAULTS, *MARGINS)
+pytest.register_assert_rewrite("tests.acceptance.walk", "tests.acceptance.walk_on")
+
+SDKS = (
+    "sdk-others",
+    "sdk-stream",
+    "sdk-refused",
+    "sdk-pro",
+    "python-binance-others",
+    "official-others",
+    "siebly-others",
+)
+CCXTS = ("ccxt-others", "ccxt-pro", "ccxt-loans", "ccxt-default", "ccxt-default-async")
+OTHERS = (*SDKS, *CCXTS, "raw", "listeners")
 """Who tries what is not the walk."""
 
 

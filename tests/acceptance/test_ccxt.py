@@ -11,9 +11,9 @@ import ccxt
 import ccxt.async_support
 import pytest
 
+from tests.acceptance.calls import Client, ccxt_name
 from tests.acceptance.people import AT_FIRST, Credentials, Kind, Ring
 from tests.acceptance.program import Program
-from tests.acceptance.walk import check_walk
 
 OFFLINE = {"fetchMarkets": {"types": []}, "fetchCurrencies": False}
 
@@ -43,55 +43,18 @@ def pointed(exchange: Any, url: str) -> Any:
     return exchange
 
 
-class Sync:
+class Sync(Client):
     """The walk's calls, by ccxt's implicit methods."""
 
     def __init__(self, exchange: Any) -> None:
+        super().__init__()
         self.exchange = exchange
 
-    def call(self, method: str, parameters: dict[str, Any] | None = None) -> Any:
-        return getattr(self.exchange, method)(parameters or {})
+    def has(self, call: str) -> bool:
+        return hasattr(self.exchange, ccxt_name(call))
 
-    def ping(self) -> Any:
-        assert self.call("papiGetPing") == {}
-
-    def balances(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call("papiGetBalance")
-        return found
-
-    def balance(self, asset: str) -> dict[str, Any]:
-        return self._one("papiGetBalance", asset=asset)
-
-    def account(self) -> dict[str, Any]:
-        return self._one("papiGetAccount")
-
-    def um_account(self) -> dict[str, Any]:
-        return self._one("papiGetUmAccount")
-
-    def um_account_v2(self) -> dict[str, Any]:
-        return self._one("papiV2GetUmAccount")
-
-    def cm_account(self) -> dict[str, Any]:
-        return self._one("papiGetCmAccount")
-
-    def um_income(self, kind: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call("papiGetUmIncome", {"incomeType": kind})
-        return found
-
-    def cm_income(self, kind: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call("papiGetCmIncome", {"incomeType": kind})
-        return found
-
-    def collect(self) -> dict[str, Any]:
-        return self._one("papiPostAutoCollection")
-
-    def collect_asset(self, asset: str, amount: float | None = None, wallet: str | None = None) -> dict[str, Any]:
-        more = {} if amount is None else {"amount": amount, "futureType": wallet}
-        return self._one("papiPostAssetCollection", asset=asset, **more)
-
-    def _one(self, method: str, **parameters: Any) -> dict[str, Any]:
-        found: dict[str, Any] = self.call(method, parameters)
-        return found
+    def _ask(self, call: str, parameters: dict[str, Any]) -> Any:
+        return getattr(self.exchange, ccxt_name(call))(parameters)
 
 
 class Async(Sync):
@@ -101,8 +64,8 @@ class Async(Sync):
         super().__init__(exchange)
         self._runner = runner
 
-    def call(self, method: str, parameters: dict[str, Any] | None = None) -> Any:
-        return self._runner.run(getattr(self.exchange, method)(parameters or {}))
+    def _ask(self, call: str, parameters: dict[str, Any]) -> Any:
+        return self._runner.run(super()._ask(call, parameters))
 
 
 @contextmanager
@@ -117,18 +80,6 @@ def asynchronous(program: Program, credentials: Credentials) -> Iterator[Async]:
             yield Async(exchange, runner)
         finally:
             runner.run(exchange.close())
-
-
-@pytest.mark.parametrize("kind", Kind)
-def test_ccxt_walks(program: Program, ring: Ring, kind: Kind) -> None:
-    exchange = pointed(ccxt.binance(options(ring.credentials(f"ccxt-{kind}", kind))), program.url)
-    check_walk(Sync(exchange))
-
-
-@pytest.mark.parametrize("kind", Kind)
-def test_ccxt_async_walks(program: Program, ring: Ring, kind: Kind) -> None:
-    with asynchronous(program, ring.credentials(f"ccxt-async-{kind}", kind)) as client:
-        check_walk(client)
 
 
 # Unified methods -----------------------------------------------------------------------------------------------------

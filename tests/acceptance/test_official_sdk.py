@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -18,25 +20,13 @@ from binance_common.errors import (
 from binance_sdk_derivatives_trading_portfolio_margin.derivatives_trading_portfolio_margin import (
     DerivativesTradingPortfolioMargin,
 )
-from binance_sdk_derivatives_trading_portfolio_margin.rest_api.models import (
-    AccountBalanceResponse1,
-    AccountBalanceResponse2,
-    AccountInformationResponse,
-    FundAutoCollectionResponse,
-    FundCollectionByAssetFutureTypeEnum,
-    FundCollectionByAssetResponse,
-    GetCmAccountDetailResponse,
-    GetCmIncomeHistoryIncomeTypeEnum,
-    GetCmIncomeHistoryResponse,
-    GetUmAccountDetailResponse,
-    GetUmAccountDetailV2Response,
-    GetUmIncomeHistoryIncomeTypeEnum,
-    GetUmIncomeHistoryResponse,
-)
+from binance_sdk_derivatives_trading_portfolio_margin.rest_api import models
+from binance_sdk_derivatives_trading_portfolio_margin.rest_api.models import FundCollectionByAssetFutureTypeEnum
+from pydantic import BaseModel
 
+from tests.acceptance.calls import CALLS, Client, camel, snake
 from tests.acceptance.people import AT_FIRST, Credentials, Kind, Ring
 from tests.acceptance.program import Program
-from tests.acceptance.walk import check_walk
 
 
 def configured(program: Program, credentials: Credentials, **more: Any) -> Any:
@@ -48,68 +38,82 @@ def configured(program: Program, credentials: Credentials, **more: Any) -> Any:
     return DerivativesTradingPortfolioMargin(config_rest_api=configuration).rest_api
 
 
-def plain(model: Any, of: type[Any]) -> dict[str, Any]:
-    """A model as the wire has it; the SDK hands on raw data, with a warning, where its model does not fit."""
-    assert type(model) is of, model
-    found: dict[str, Any] = dict(model.to_dict())
-    return found
+def plain(found: Any) -> Any:
+    """Models as the wire has them. The SDK hands on raw data, with a warning, where its model does not fit, and keeps
+    what its model does not know: nothing here may be either."""
+    if isinstance(found, list):
+        return [plain(row) for row in found]
+    if hasattr(found, "actual_instance"):
+        return plain(found.actual_instance)
+    if found == {}:
+        return found
+    assert isinstance(found, BaseModel), found
+    assert [extra for extra in extras(found) if extra] == []
+    return found.to_dict()  # type: ignore[attr-defined]
 
 
-class Sdk:
+def extras(model: Any) -> Iterator[Any]:
+    """What of an answer no model has a field for."""
+    if isinstance(model, BaseModel):
+        for name, value in model:
+            if name == "additional_properties":
+                yield value
+            else:
+                yield from extras(value)
+    elif isinstance(model, list | dict):
+        for value in model.values() if isinstance(model, dict) else model:
+            yield from extras(value)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Fails if the SDK logs or warns of anything meanwhile."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left to the collector
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
+    assert [*said, *(str(warning.message) for warning in warned)] == []
+
+
+class Sdk(Client):
     """The walk's calls, by the SDK's methods."""
 
     def __init__(self, api: Any) -> None:
+        super().__init__()
         self.api = api
 
-    def ping(self) -> Any:
-        assert self.api.test_connectivity().status == 200
+    def has(self, call: str) -> bool:
+        return bool(CALLS[call].sdk)
 
-    def balances(self) -> list[dict[str, Any]]:
-        return [plain(row, AccountBalanceResponse1) for row in self.api.account_balance().data().actual_instance]
-
-    def balance(self, asset: str) -> dict[str, Any]:
-        return plain(self.api.account_balance(asset=asset).data().actual_instance, AccountBalanceResponse2)
-
-    def account(self) -> dict[str, Any]:
-        return plain(self.api.account_information().data(), AccountInformationResponse)
-
-    def um_account(self) -> dict[str, Any]:
-        return plain(self.api.get_um_account_detail().data(), GetUmAccountDetailResponse)
-
-    def um_account_v2(self) -> dict[str, Any]:
-        return plain(self.api.get_um_account_detail_v2().data(), GetUmAccountDetailV2Response)
-
-    def cm_account(self) -> dict[str, Any]:
-        return plain(self.api.get_cm_account_detail().data(), GetCmAccountDetailResponse)
-
-    def um_income(self, kind: str) -> list[dict[str, Any]]:
-        rows = self.api.get_um_income_history(income_type=GetUmIncomeHistoryIncomeTypeEnum(kind)).data()
-        return [plain(row, GetUmIncomeHistoryResponse) for row in rows]
-
-    def cm_income(self, kind: str) -> list[dict[str, Any]]:
-        rows = self.api.get_cm_income_history(income_type=GetCmIncomeHistoryIncomeTypeEnum(kind)).data()
-        return [plain(row, GetCmIncomeHistoryResponse) for row in rows]
-
-    def collect(self) -> dict[str, Any]:
-        return plain(self.api.fund_auto_collection().data(), FundAutoCollectionResponse)
-
-    def collect_asset(self, asset: str, amount: float | None = None, wallet: str | None = None) -> dict[str, Any]:
-        more = {} if wallet is None else {"amount": amount, "future_type": FundCollectionByAssetFutureTypeEnum(wallet)}
-        return plain(self.api.fund_collection_by_asset(asset, **more).data(), FundCollectionByAssetResponse)
+    def _ask(self, call: str, parameters: dict[str, Any]) -> Any:
+        name = CALLS[call].sdk
+        with quiet():
+            arguments = {snake(key): typed(name, key, value) for key, value in parameters.items()}
+            return plain(getattr(self.api, name)(**arguments).data())
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_the_sdk_walks_without_a_warning(
-    program: Program,
-    ring: Ring,
-    kind: Kind,
-    caplog: pytest.LogCaptureFixture,
-    recwarn: pytest.WarningsRecorder,
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        check_walk(Sdk(configured(program, ring.credentials(f"sdk-{kind}", kind))))
-    assert [record.getMessage() for record in caplog.records] == []
-    assert [str(warning.message) for warning in recwarn] == []
+def typed(method: str, key: str, value: Any) -> Any:
+    """The SDK has an enum of its own for many a parameter."""
+    name = camel(f"_{method}_{snake(key)}") + "Enum"
+    return getattr(models, name)(value) if hasattr(models, name) else value
+
+
+def test_a_model_that_does_not_fit_is_seen() -> None:
+    good = models.AccountInformationResponse.from_dict({"uniMMR": "1"})
+    assert plain(good) == {"uniMMR": "1"}
+    more = models.AccountInformationResponse.from_dict({"uniMMR": "1", "more": 1})
+    for bad in (more, [more], {"uniMMR": 1}):
+        with pytest.raises(AssertionError):
+            plain(bad)
+    with pytest.raises(AssertionError, match="a warning"), quiet():
+        logging.warning("a warning")
 
 
 @pytest.fixture

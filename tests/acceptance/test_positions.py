@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ccxt
 import pytest
 from binance_common.configuration import ConfigurationWebSocketStreams
 from binance_sdk_derivatives_trading_portfolio_margin.derivatives_trading_portfolio_margin import (
     DerivativesTradingPortfolioMargin,
-)
-from binance_sdk_derivatives_trading_portfolio_margin.rest_api.models import (
-    AccountBalanceResponse1,
-    AccountBalanceResponse2,
-    AccountInformationResponse,
-    GetCmAccountDetailResponse,
-    GetUmAccountDetailResponse,
-    GetUmAccountDetailV2Response,
-    MarginMaxBorrowResponse,
-    QueryCmPositionInformationResponse,
-    QueryMarginMaxWithdrawResponse,
-    QueryUmPositionInformationResponse,
-    UmFuturesSymbolConfigurationResponse,
 )
 from binance_sdk_derivatives_trading_portfolio_margin.websocket_streams.models import (
     AccountConfigUpdate,
@@ -35,9 +20,10 @@ from binance_sdk_derivatives_trading_portfolio_margin.websocket_streams.models i
     RiskLevelChange,
 )
 
+from tests.acceptance.clients import CLIENTS
 from tests.acceptance.people import Credentials, Kind
 from tests.acceptance.program import Program, running
-from tests.acceptance.test_official_sdk import configured, plain
+from tests.acceptance.test_official_sdk import configured, quiet
 
 SCENARIO = """
 [prices]
@@ -71,35 +57,20 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         yield program
 
 
-def test_the_sdk_reads_positions_and_margin_without_a_warning(
-    venue: Program, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
-) -> None:
-    api = configured(venue, TRADER)
-    with caplog.at_level(logging.WARNING):
-        v1 = plain(api.get_um_account_detail().data(), GetUmAccountDetailResponse)
-        v2 = plain(api.get_um_account_detail_v2().data(), GetUmAccountDetailV2Response)
-        cm = plain(api.get_cm_account_detail().data(), GetCmAccountDetailResponse)
-        [um_risk] = [
-            plain(row, QueryUmPositionInformationResponse) for row in api.query_um_position_information().data()
-        ]
-        [cm_risk] = [
-            plain(row, QueryCmPositionInformationResponse) for row in api.query_cm_position_information().data()
-        ]
-        [config] = [
-            plain(row, UmFuturesSymbolConfigurationResponse)
-            for row in api.um_futures_symbol_configuration("BTCUSDT").data()
-        ]
-        account = plain(api.account_information().data(), AccountInformationResponse)
-        rows = [plain(row, AccountBalanceResponse1) for row in api.account_balance().data().actual_instance]
-        one = plain(api.account_balance(asset="BTC").data().actual_instance, AccountBalanceResponse2)
-        withdraw = plain(api.query_margin_max_withdraw("BTC").data(), QueryMarginMaxWithdrawResponse)
-        borrow = plain(api.margin_max_borrow("USDT").data(), MarginMaxBorrowResponse)
-    assert [record.getMessage() for record in caplog.records] == []
-    assert [str(warning.message) for warning in recwarn] == []
+@pytest.mark.parametrize("name", CLIENTS)
+def test_every_client_reads_positions_and_margin(venue: Program, name: str) -> None:
+    with CLIENTS[name](venue, TRADER) as client:
+        v1, v2, cm = (client.ask(f"GET {path}/account") for path in ("v1/um", "v2/um", "v1/cm"))
+        [um_risk], [cm_risk] = (client.ask(f"GET v1/{wallet}/positionRisk") for wallet in ("um", "cm"))
+        [config] = client.ask("GET v1/um/symbolConfig", symbol="BTCUSDT")
+        account, rows = client.ask("GET v1/account"), client.ask("GET v1/balance")
+        one = client.ask("GET v1/balance", asset="BTC")
+        withdraw = client.ask("GET v1/margin/maxWithdraw", asset="BTC")
+        borrow = client.ask("GET v1/margin/maxBorrowable", asset="USDT")
 
     assert [row["unrealizedProfit"] for row in (*v1["positions"], *v2["positions"])] == ["1000.00000000"] * 2
     assert v1["positions"][0]["maxNotional"] == um_risk["maxNotionalValue"] == config["maxNotionalValue"]
-    assert (config["leverage"], um_risk["leverage"]) == (10, "10")
+    assert (int(config["leverage"]), um_risk["leverage"], um_risk["positionAmt"]) == (10, "10", "0.500")
     assert cm["positions"][0]["unrealizedProfit"] == cm_risk["unRealizedProfit"] == "0.20000000"
     assert cm_risk["notionalValue"] == "-1.2"
     assert {row["asset"]: (row["umUnrealizedPNL"], row["cmUnrealizedPNL"]) for row in rows} == {
@@ -109,18 +80,9 @@ def test_the_sdk_reads_positions_and_margin_without_a_warning(
     assert one["cmUnrealizedPNL"] == "0.2"
     assert account["accountEquity"] == "70400.0", "1000 + 1000 + 1.2 x 60000 x 0.95"
     assert account["accountMaintMargin"] == "412.0", "124 + 0.0048 x 60000"
+    assert account["uniMMR"] == "170.8737864", "70400 / 412 = 170.8737864077..."
     assert withdraw == {"amount": "1.0"}
     assert borrow["borrowLimit"] == "1000000.0"
-
-
-def test_ccxt_reads_positions(venue: Program) -> None:
-    exchange: Any = ccxt.binance({"apiKey": "trader", "secret": "trader-secret", "enableRateLimit": False})
-    for name in ("papi", "papiV2"):
-        exchange.urls["api"][name] = f"{venue.url}/papi/{'v2' if name == 'papiV2' else 'v1'}"
-    [held] = exchange.papi_get_um_positionrisk({"symbol": "BTCUSDT"})
-    assert (held["positionAmt"], held["unRealizedProfit"]) == ("0.500", "1000.00000000")
-    assert exchange.papi_get_margin_maxwithdraw({"asset": "BTC"}) == {"amount": "1.0"}
-    assert exchange.papi_get_account()["uniMMR"] == "170.8737864", "70400 / 412 = 170.8737864077..."
 
 
 def catchment(store: str, *words: str) -> None:
@@ -157,14 +119,10 @@ async def heard(program: Program, api: Any, store: str) -> list[Any]:
     return events
 
 
-def test_the_sdk_hears_of_a_position_and_of_the_risk_it_brings(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
-) -> None:
+def test_the_sdk_hears_of_a_position_and_of_the_risk_it_brings(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'venue.sqlite'}"
-    with running(tmp_path, SCENARIO, store=store) as program, caplog.at_level(logging.WARNING):
+    with running(tmp_path, SCENARIO, store=store) as program, quiet():
         events = asyncio.run(heard(program, configured(program, TRADER), store))
-    assert [record.getMessage() for record in caplog.records] == []
-    assert [str(warning.message) for warning in recwarn] == []
     assert [type(event) for event in events] == [AccountConfigUpdate, AccountUpdate, RiskLevelChange, RiskLevelChange]
     config, update, call, end = events
     assert (config.fs, config.ac.s, config.ac.l) == ("UM", "BTCUSDT", 50)
