@@ -16,7 +16,7 @@ CODE := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format pulled-plug simulate bench drift docs assets locale lock wheel clean
+.PHONY: help demo test lint types format pulled-plug fuzz simulate bench drift docs assets locale lock wheel clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ format: .venv/test.stamp ## Rewrite the code in the house's format
 
 pulled-plug: .venv/test.stamp ## Kill the program, its writer and its database 200 times in each test
 	PULLED_PLUG_KILLS=200 $(PY) -m pytest tests/test_pulled_plug.py -rP $(PYTEST_ARGS)
+
+fuzz: .venv/test.stamp ## Make 1,000 calls of every kind to each endpoint, other ones each time
+	FUZZ_CASES=1000 $(PY) -m pytest tests/acceptance/test_schemathesis.py $(PYTEST_ARGS)
 
 simulate: .venv/test.stamp ## Play fresh seeds of the simulation for ten minutes
 	$(PY) -m tests.simulation $(SIMULATE_ARGS)
