@@ -194,6 +194,7 @@ def test_signed_calls(venue: Venue, case: Case[Any]) -> None:
     venue.check_played(case, Signed())
 
 
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" in os.environ, reason="each of several workers made some of the calls")
 def test_each_call_was_done_at_least_once(venue: Venue) -> None:
     """Or the calls above were refused too early to tell of anything."""
     described = {(method.upper(), path) for path, item in DESCRIBED["paths"].items() for method in item}
