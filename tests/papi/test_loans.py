@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from catchment.ledger.commands import MarginAdjustment, MarginReason, NegativeInterest, Terms
+from catchment.ledger.commands import Borrow, MarginAdjustment, MarginReason, NegativeInterest, Terms
 from catchment.ledger.journal import Stored
 from tests.papi.desk import NOW, Desk, open_desk, plain
 
@@ -16,7 +16,7 @@ PEOPLE = """
 [[account]]
 name = "alice"
 UM = { USDC = "-100" }
-MARGIN = { USDT = "100" }
+MARGIN = { USDT = "1000" }
 key = [
     { api_key = "alice", secret = "alice-secret" },
     { api_key = "reader", secret = "reader-secret", permissions = ["READ"] },
@@ -66,12 +66,12 @@ def operator(desk: Desk, amount: int, reason: MarginReason, asset: str = "USDT")
 
 def test_a_loan_comes_and_goes(desk: Desk) -> None:
     borrow(desk, "50.5")
-    assert owed(desk) == ("150.5", "50.5", "0.0")
+    assert owed(desk) == ("1050.5", "50.5", "0.0")
     operator(desk, COIN, MarginReason.INTEREST)
     repay(desk, "1.25")
-    assert owed(desk) == ("149.25", "50.25", "0.0"), "interest first"
+    assert owed(desk) == ("1049.25", "50.25", "0.0"), "interest first"
     repay(desk, "5.025e1")
-    assert owed(desk) == ("99.0", "0.0", "0.0")
+    assert owed(desk) == ("999.0", "0.0", "0.0")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_loan_comes_and_goes(desk: Desk) -> None:
         ("marginLoan", "asset=USDT&amount=-1", -4055),
         ("marginLoan", "asset=USDT&amount=x", -1130),
         ("marginLoan", "asset=USDT&amount=1e-9", -1111),
-        ("marginLoan", "asset=USDT&amount=1000000.00000001", -51006),
+        ("marginLoan", "asset=USDT&amount=3600.00000001", -51006),
         ("repayLoan", "", -1102),
         ("repayLoan", "asset=NOPE&amount=1", -1108),
         ("repayLoan", "asset=USDT&amount=0", -4055),
@@ -99,17 +99,25 @@ def test_what_is_refused_moves_nothing(desk: Desk, path: str, parameters: str, c
     assert desk.books() == before
 
 
-def test_all_that_is_owed_counts_against_the_limit(desk: Desk) -> None:
-    borrow(desk, "999999")
-    operator(desk, COIN // 2, MarginReason.INTEREST)
-    assert desk.post("marginLoan", ALICE, "asset=USDT&amount=0.50000001").outcome == (400, -51006)
-    borrow(desk, "0.5")
-    borrow(desk, "1000000", "BTC")
+def test_a_loan_is_within_what_may_be_borrowed_at_that_moment(desk: Desk) -> None:
+    """Equity is 1000 - 100 = 900 USD, without margin need, and loans have leverage 5: 4 x 900."""
+    told = desk.get("margin/maxBorrowable", ALICE, "asset=USDT").json
+    assert told == {"amount": "3600.0", "borrowLimit": "1000000.0"}
+    assert desk.post("marginLoan", ALICE, "asset=BTC&amount=0.06000001").outcome == (400, -51006), "60,000 USD each"
+    borrow(desk, "3600")
+    assert desk.post("marginLoan", ALICE, "asset=USDT&amount=0.00000001").outcome == (400, -51006)
+    (loan,) = desk.run(desk.venue.history(desk.account("alice"), limit=1))
+    assert loan.record.command == Borrow("USDT", 3_600 * COIN, 3_600 * COIN), "the limit stands in the record"
+
+
+def test_what_has_no_price_is_not_lent() -> None:
+    with open_desk(PEOPLE, assets={"ODD": 8}) as desk:
+        assert desk.post("marginLoan", ALICE, "asset=ODD&amount=1").outcome == (400, -51006)
 
 
 def test_more_than_is_free_is_not_repaid(desk: Desk) -> None:
     borrow(desk, "10")
-    operator(desk, 105 * COIN, MarginReason.LOCK)
+    operator(desk, 1_005 * COIN, MarginReason.LOCK)
     before = desk.books()
     assert desk.post("repayLoan", ALICE, "asset=USDT&amount=5.00000001").outcome == (400, -2018)
     assert desk.books() == before

@@ -389,9 +389,12 @@ class Account:
             "updateTime": self.updated.get(asset, 0),
         }
 
-    def information(self) -> dict[str, Any]:
-        """There are loans, which need a quarter and keep 8 %, and no positions."""
-        equity = actual = initial = kept = 0
+    def figures(self) -> tuple[int, int, int, int, int]:
+        """Equity, actual equity, initial and maintenance margin, and loans, in USD at 8 decimals.
+
+        There are loans, which need a quarter and keep 8 %, and no positions.
+        """
+        equity = actual = initial = kept = loans = 0
         for asset in WORTH.keys() & self.held.keys():
             usd, counted = WORTH[asset]
             one = 10 ** self.terms.scales[asset]
@@ -401,6 +404,23 @@ class Account:
             equity += worth * counted // (100 * one) if worth > 0 else worth // one
             initial += -(-owed // 4) * usd * 10**8 // one
             kept += -(-owed * 8 // 100) * usd * 10**8 // one
+            loans += -(-owed * usd * 10**8 // one)
+        return equity, actual, initial, kept, loans
+
+    def may_owe(self, asset: str) -> int:
+        """Units of an asset that may be owed in all: four times what could be withdrawn, less loans, and a million
+        coins at most; no more than is owed already of what has no price."""
+        owed = -self.at(asset, "borrowed") - self.at(asset, "interest")
+        if asset not in WORTH:
+            return owed
+        equity, _, _, kept, loans = self.figures()
+        usd = WORTH[asset][0]
+        one: int = 10 ** self.terms.scales[asset]
+        room = max(4 * max(equity + -kept * 12 // 10, 0) - loans, 0) * one // (usd * 10**8)
+        return owed + max(min(room, min(10**6 * one, MOST) - owed), 0)
+
+    def information(self) -> dict[str, Any]:
+        equity, actual, initial, kept, _ = self.figures()
         share = min(equity * 10**8 // kept, 99_999_999 * 10**8) if kept else 99_999_999 * 10**8
         levels = {"NORMAL": 150, "MARGIN_CALL": 120, "REDUCE_ONLY": 105}
         status = next((level for level, over in levels.items() if share > over * 10**6), "FORCE_LIQUIDATION")

@@ -19,7 +19,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-from tests.simulation.account import INNER, QUOTA, Account, Command, whole_units
+from tests.simulation.account import INNER, OVER_LIMIT, QUOTA, Account, Command, whole_units
 from tests.simulation.history import UNANSWERED, Asked, Exchange, History, Key, Preview, Row
 
 MINUTE: Final = 60_000
@@ -53,8 +53,6 @@ WEIGHTS: Final = {
 }
 READERS_MAY: Final = "/papi/v1/repay-futures-negative-balance"
 """The one call that moves money and asks for no right to trade."""
-LOAN: Final = 1_000_000
-"""Whole coins of an asset that may be owed."""
 OPEN: Final = frozenset({"/papi/v1/ping", "/papi/v1/time"})
 HISTORIES: Final = {
     "/papi/v1/margin/marginLoan": "loan",
@@ -357,14 +355,17 @@ class Auditor:
     def _has_its_id(self, exchange: Exchange, account: str, command: Command, what: str) -> None:
         """The id that was told is that of a record of this command, written while the question was under way."""
         number, place = divmod(json.loads(exchange.answer)["tranId"], 10**6)
-        row, written, *_ = self._rows[account][number - 1] if number <= len(self._rows[account]) else (None, {})
-        if (
-            row is None
-            or place
-            or same(written) != same(command)
-            or not exchange.before < row.sequence <= exchange.after
-        ):
+        found = [
+            written
+            for row, written, *_ in self._rows[account][max(number - 1, 0) : number]
+            if exchange.before < row.sequence <= exchange.after and same(written) == same(command)
+        ]
+        if place or not found:
             self._find(f"{what}: was told {exchange.answer!r}, which is another record or none")
+        elif command["type"] == "Borrow":
+            limit = found[0]["limit"]
+            says = f"{what}: was lent under the limit {limit}, which was not the account's"
+            self._claim(account, exchange, lambda own: own.may_owe(command["asset"]) == limit, says)
 
     def _asked_for(self, name: str, sent: dict[str, str]) -> Command | int:
         """The command that a request names, or the code it is refused with before the ledger sees it."""
@@ -395,7 +396,7 @@ class Auditor:
                     return -1108
                 command = {"type": "Repay", "asset": asset}
                 if name == "marginLoan":
-                    command |= {"type": "Borrow", "limit": min(LOAN * 10 ** self.terms.scales[asset], 2**63 - 1)}
+                    command["type"] = "Borrow"
         command["amount"], refused = whole_units(sent["amount"], self.terms.scales[asset])
         return refused or command
 
@@ -431,7 +432,7 @@ class Auditor:
             if (
                 row is None
                 or row.account != order.account
-                or same(json.loads(row.text)["command"]) != same(json.loads(order.command))
+                or json.loads(row.text)["command"] != json.loads(order.command)
             ):
                 self._find(f"a direct command was told sequence {order.sequence}, which is another record or none")
 
@@ -451,9 +452,24 @@ class Auditor:
                 lambda account: account.refuses(command, low, high, retry),
                 f"{what}: refused by quota, to try again in {retry} s",
             )
+        elif code == OVER_LIMIT and "limit" not in command:
+            self._refused_loan(given, what)
         else:
             says = f"{what}: {command} refused with {code}"
-            self._claim(given.account, asked, lambda account: account.outcome(command) == code, says)
+            limited = {"limit": 2**63, **command}
+            self._claim(given.account, asked, lambda account: account.outcome(limited) == code, says)
+
+    def _refused_loan(self, given: Given, what: str) -> None:
+        """Its limit is read before the commit that decides by it: with much in between there is nothing to say."""
+        first, last = self._between(given.account, given.what)
+        if last - first > 1:
+            return
+        command, says = given.command, f"{what}: {given.command} is within the limit, and was refused"
+
+        def holds(own: Account) -> bool:
+            return own.outcome({**command, "limit": own.may_owe(command["asset"])}) == OVER_LIMIT
+
+        self._claim(given.account, given.what, holds, says)
 
     def _preview(self, preview: Preview) -> None:
         """It says what the command would do, and what the quotas leave at some moment between asking and answering."""
@@ -515,9 +531,13 @@ class Auditor:
     # Answers about accounts ------------------------------------------------------------------------------------------
 
     def _claim(self, account: str, asked: Asked, holds: Callable[[Account], bool], says: str) -> None:
+        self._claims[account].append(Claim(*self._between(account, asked), holds, says))
+
+    def _between(self, account: str, asked: Asked) -> tuple[int, int]:
+        """How many records an account had at least, and at most, while a question was under way."""
         places = self._places[account]
         last = bisect_right(places, asked.after) if asked.after != UNANSWERED else len(places)
-        self._claims[account].append(Claim(bisect_right(places, asked.before), last, holds, says))
+        return bisect_right(places, asked.before), last
 
     def _reading(self, exchange: Exchange, sent: dict[str, str], account: str, code: int, what: str) -> None:
         path = exchange.path
@@ -618,8 +638,12 @@ class Auditor:
 
 
 def same(command: Command) -> str:
-    """One text for one command, whatever the order of its fields; what is left out is empty."""
-    return json.dumps({name: value for name, value in sorted(command.items()) if value is not None and value != ""})
+    """One text for one command, whatever the order of its fields; what is left out is empty.
+
+    So is the limit of a loan, which nobody says who asks for one over the API.
+    """
+    fields = sorted(command.items())
+    return json.dumps({name: value for name, value in fields if value is not None and value != "" and name != "limit"})
 
 
 def exchanged(answer: bytes) -> list[tuple[int, str, Decimal, Decimal]]:

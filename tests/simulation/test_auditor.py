@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from catchment import batcher, errors, limits, venue, writer
+from catchment import batcher, errors, limits, margin, venue, writer
 from catchment.asset import Asset
 from catchment.errors import Rejection
 from catchment.ledger import collection, journal, ledger, negative, quota
@@ -343,6 +343,12 @@ def loan_over_the_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setitem(ledger._PLANS, Borrow, borrow)
 
 
+def everybody_may_owe_as_much(patch: pytest.MonkeyPatch) -> None:
+    """A loan over the API is not held against what the account is worth."""
+    most = margin.Borrowable(10**12, 10**12)
+    patch.setattr(margin, "borrowable", lambda state, quotes, asset: most)
+
+
 def id_of_the_record_before(patch: pytest.MonkeyPatch) -> None:
     real = history.tran_id
     patch.setattr(bnb, "tran_id", lambda record: real(record) - history.PLACES)
@@ -388,6 +394,7 @@ PLANTS: list[tuple[Plant, str]] = [
     (exchange_that_overshoots, "had to move"),
     (principal_before_interest, "had to move"),
     (loan_over_the_limit, "had to be refused with -51006"),
+    (everybody_may_owe_as_much, "which was not the account's"),
     (id_of_the_record_before, "which is another record or none"),
     (stale_switch, "is not what the account held"),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,7 +14,8 @@ from catchment.cli.screen import Column
 
 if TYPE_CHECKING:
     from catchment.asset import Asset
-    from catchment.ledger.balance import AccountState, Balance
+    from catchment.errors import Rejection
+    from catchment.ledger.balance import AccountId, AccountState, Balance
     from catchment.ledger.commands import Command
     from catchment.ledger.journal import Stored
     from catchment.store.base import Account
@@ -92,11 +93,29 @@ def adjust(desk: Desk, account: str, wallet: str, asset: str, amount: str, reaso
 def book(desk: Desk, account: str, asset: str, amount: str, command: Callable[[Asset, int], Command]) -> None:
     """Submit a command that moves an amount of an asset, and say what it moved."""
 
+    async def command_of(venue: Venue, owner: AccountId, known: Asset, units: int) -> Command | Rejection:
+        return command(known, units)
+
+    submit(desk, account, asset, amount, command_of)
+
+
+def submit(
+    desk: Desk,
+    account: str,
+    asset: str,
+    amount: str,
+    command_of: Callable[[Venue, AccountId, Asset, int], Awaitable[Command | Rejection]],
+) -> None:
+    """The same, where the venue is asked first."""
+    from catchment.errors import Rejection
+
     async def work(venue: Venue) -> tuple[Account, Stored, Asset]:
         found = await account_of(venue, account)
         known = asset_of(venue, asset)
         units = taken(known.units(amount))
-        return found, taken(await venue.submit(found.id, command(known, units))), known
+        command = await command_of(venue, found.id, known, units)
+        answer = command if isinstance(command, Rejection) else await venue.submit(found.id, command)
+        return found, taken(answer), known
 
     found, stored, known = desk.run(work)
     document = records.record_document(stored, {known.name: known})

@@ -12,7 +12,7 @@ import click
 from catchment import records
 from catchment.cli import screen, wording
 from catchment.cli.desk import Desk, account_of, taken, with_desk
-from catchment.cli.funds import TAKES_NEGATIVE, book
+from catchment.cli.funds import TAKES_NEGATIVE, book, submit
 from catchment.cli.screen import Column
 
 if TYPE_CHECKING:
@@ -107,10 +107,9 @@ def _turn(desk: Desk, account: str, name: str, switch: str, command: Callable[[b
 @with_desk
 def borrow(desk: Desk, account: str, asset: str, amount: str) -> None:
     """Borrow an amount into Cross Margin, within the limit that holds over the API."""
-    from catchment.ledger.commands import Borrow
-    from catchment.margin import loan_limit
+    from catchment.papi.loans import loan
 
-    book(desk, account, asset, amount, lambda known, units: Borrow(known.name, units, loan_limit(known)))
+    submit(desk, account, asset, amount, loan)
 
 
 @click.command(context_settings=TAKES_NEGATIVE, short_help="Pay back a loan out of Cross Margin.")

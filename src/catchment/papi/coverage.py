@@ -125,8 +125,9 @@ CHOICES: Final = (
     ),
     (
         "What a loan may be",
-        f"At most {margin.LOAN_LIMIT:,} whole coins of an asset owed, interest included (-51006). Repaying pays "
-        "interest first; more than is owed is refused (-3015). The venue charges no interest on loans by itself.",
+        "What maxBorrowable says at the moment of asking, by prices and equity, and at most "
+        f"{margin.LOAN_LIMIT:,} whole coins of an asset owed (-51006). Repaying pays interest first; more than is owed "
+        "is refused (-3015). Loans bear no interest by themselves.",
     ),
     (
         "Income of the new kinds",

@@ -246,7 +246,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "Margin Max Borrow",
         "account/Margin-Max-Borrow",
         _ONE_ASSET,
-        "Texts. The limit is a million coins of each asset; a loan beyond `amount` but not beyond it is not refused.",
+        "Texts. The limit is a million coins of each asset.",
     ),
     Endpoint(
         "GET",

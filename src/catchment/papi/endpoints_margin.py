@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from catchment import margin
 from catchment.ledger.commands import Side
 from catchment.papi import bnb, collection, loans, portfolio, repay
 from catchment.papi.contract import Endpoint, Kind, Parameter, Security
@@ -105,7 +104,7 @@ MARGIN: Final[tuple[Endpoint, ...]] = (
         "Margin Account Borrow",
         "trade/Margin-Account-Borrow",
         (_ASSET, _AMOUNT),
-        f"At most {margin.LOAN_LIMIT:,} whole coins of an asset may be owed (-51006).",
+        "Within what maxBorrowable allows at that moment (-51006).",
     ),
     Endpoint(
         "POST",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from catchment import errors
+from catchment import errors, margin
 from catchment.asset import Asset
 from catchment.errors import Rejection
+from catchment.ledger.balance import AccountId, balance_of
 from catchment.ledger.commands import Borrow, Repay
 from catchment.ledger.journal import Stored
-from catchment.margin import loan_limit
 from catchment.papi import history
 from catchment.papi.contract import Call
 from catchment.papi.portfolio import DEFAULT_SIZE, LONGEST_DAYS, USUAL_DAYS, interest_rows
+from catchment.venue import Venue
 from catchment.wallet import Place
 
 CONFIRMED: Final = "CONFIRMED"
@@ -81,24 +82,40 @@ class LoanInterest(msgspec.Struct):
     total: int
 
 
+async def loan(venue: Venue, account: AccountId, asset: Asset, amount: int) -> Borrow | Rejection:
+    """A loan of `amount` units; it carries as its limit what `maxBorrowable` allows at the moment of asking."""
+    state = await venue.state(account)
+    if state is None:
+        return errors.BAD_ACCOUNT()
+    may = margin.borrowable(state, await venue.market.quotes(), asset.name)
+    return Borrow(asset.name, amount, margin.owed(balance_of(state, asset.name)) + may.amount)
+
+
 async def borrow(call: Call) -> bytes | Rejection:
     """Borrow into Cross Margin. Refuses what is no asset (-1108) or amount, and what goes over the limit (-51006)."""
-    return await _moved(call, lambda asset, amount: Borrow(asset.name, amount, loan_limit(asset)))
+    return await _moved(call, loan)
 
 
 async def repay(call: Call) -> bytes | Rejection:
     """Pay back out of Cross Margin, interest first. Refuses more than is owed (-3015) and more than is free (-2018)."""
-    return await _moved(call, lambda asset, amount: Repay(asset.name, amount))
+    return await _moved(call, _payment)
 
 
-async def _moved(call: Call, command: Callable[[Asset, int], Borrow | Repay]) -> bytes | Rejection:
+async def _payment(venue: Venue, account: AccountId, asset: Asset, amount: int) -> Repay | Rejection:
+    return Repay(asset.name, amount)
+
+
+async def _moved(
+    call: Call, command_of: Callable[[Venue, AccountId, Asset, int], Awaitable[Borrow | Repay | Rejection]]
+) -> bytes | Rejection:
     asset = call.venue.assets.get(call.values["asset"])
     if asset is None:
         return errors.BAD_ASSET()
     amount = asset.units(call.values["amount"])
     if isinstance(amount, Rejection):
         return amount
-    answer = await call.submit(command(asset, amount))
+    command = await command_of(call.venue, call.account, asset, amount)
+    answer = command if isinstance(command, Rejection) else await call.submit(command)
     return answer if isinstance(answer, Rejection) else b'{"tranId":%d}' % history.tran_id(answer.record)
 
 
