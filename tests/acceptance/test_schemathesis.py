@@ -19,6 +19,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
@@ -32,7 +33,13 @@ from tests.acceptance.program import Program, running
 
 CASES: Final = int(os.environ.get("FUZZ_CASES", "0"))
 DESCRIBED: Final = json.loads(document())
-CHECKS: Final = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+CHECKS: Final = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
 ALWAYS: Final = 2**62
 """No time and no number of a record is later."""
 
@@ -163,23 +170,28 @@ def venue(tmp_path_factory: pytest.TempPathFactory, ring: Ring) -> Iterator[Venu
         store.close()
 
 
+JSON: Final = {"Content-Type": "application/json", "X-Mbx-Used-Weight-1M": "1"}
+
+
 @pytest.mark.parametrize(
-    ("status", "content_type", "body"),
+    ("status", "headers", "body"),
     [
-        (200, "application/json", b'{"msg": 1}'),
-        (200, "application/json", b'{"msg": "success", "more": 1}'),
-        (200, "text/plain", b'{"msg": "success"}'),
-        (400, "application/json", b'{"code": -1102}'),
-        (402, "application/json", b'{"code": -1102, "msg": ""}'),
-        (500, "application/json", b'{"code": -1000, "msg": ""}'),
+        (200, JSON, b'{"msg": 1}'),
+        (200, JSON, b'{"msg": "success", "more": 1}'),
+        (200, {**JSON, "Content-Type": "text/plain"}, b'{"msg": "success"}'),
+        (200, {"Content-Type": "application/json"}, b'{"msg": "success"}'),
+        (400, JSON, b'{"code": -1102}'),
+        (429, JSON, b'{"code": -1003, "msg": ""}'),
+        (402, JSON, b'{"code": -1102, "msg": ""}'),
+        (500, JSON, b'{"code": -1000, "msg": ""}'),
     ],
 )
-def test_what_is_not_described_is_seen(status: int, content_type: str, body: bytes) -> None:
+def test_what_is_not_described_is_seen(status: int, headers: dict[str, str], body: bytes) -> None:
     path = "/papi/v1/auto-collection"
     response = requests.Response()
     response.request = requests.Request("POST", f"http://127.0.0.1{path}").prepare()
     response.status_code, response._content = status, body
-    response.headers["Content-Type"] = content_type
+    response.headers.update(headers)
     with pytest.raises(FailureGroup):
         API[path]["POST"].Case().validate_response(response, checks=CHECKS)
 

@@ -280,3 +280,11 @@ def test_real_refusals_keep_the_schema(desk: Desk) -> None:
         answer = desk.send("POST", path, query, body, key)
         assert answer.status == status
         assert faults(answer.json, schema_of("POST", path, status)) == []
+
+
+def test_every_answer_tells_its_weight_and_when_to_come_back() -> None:
+    for endpoint in ENDPOINTS:
+        for status, answer in operation(endpoint.method, endpoint.path)["responses"].items():
+            names = {name.lower().encode() for name in answer["headers"]}
+            assert names == {endpoint.budget.header} | ({b"retry-after"} if status in {"418", "429"} else set())
+            assert all(header["required"] is True for header in answer["headers"].values())

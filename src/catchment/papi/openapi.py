@@ -61,7 +61,7 @@ def _operation(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
         "tags": [endpoint.security],
         "x-weight": endpoint.weight,
         "parameters": [_parameter(parameter) for parameter in parameters],
-        "responses": {"200": _answer("Done.", schema), **_refusals(endpoint)},
+        "responses": {"200": _answer(endpoint, "Done.", schema), **_refusals(endpoint)},
     }
     if endpoint.keyed:
         operation["security"] = [{"apiKey": []}]
@@ -90,8 +90,19 @@ def _refusals(endpoint: Endpoint) -> dict[str, Any]:
         if refusal.code > errors.OPERATOR_CODES and (endpoint.keyed or refusal.status not in {401}):
             reasons.setdefault(refusal.status, set()).add(f"{refusal.code} {refusal.name}")
     error = {"$ref": "#/components/schemas/ErrorAnswer"}
-    return {str(status): _answer("; ".join(sorted(names)), error) for status, names in sorted(reasons.items())}
+    answers = {str(status): _answer(endpoint, "; ".join(sorted(reasons[status])), error) for status in sorted(reasons)}
+    for status in answers.keys() & {"418", "429"}:
+        answers[status]["headers"]["Retry-After"] = _header("Seconds until it may be tried again.")
+    return answers
 
 
-def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _answer(endpoint: Endpoint, description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "description": description,
+        "headers": {endpoint.budget.header.decode().title(): _header("Weight used in this minute.")},
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": {"type": "integer", "minimum": 0}}
