@@ -118,6 +118,7 @@ def test_codes_of_the_published_table() -> None:
         "COLLECTION_QUOTA": -1003,
         "BALANCE_NOT_SUFFICIENT": -2018,
         "TRANSFER_BALANCE_INSUFFICIENT": -5013,
+        "EXCEED_MAX_ROLLOUT": -3020,
         "QUANTITY_NOT_POSITIVE": -5007,
         "BALANCE_OVERFLOW": -1130,
         "QUEUE_FULL": -1001,

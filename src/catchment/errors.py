@@ -180,6 +180,9 @@ TRANSFER_BALANCE = Refusal(
     400,
     "on /sapi/v1/asset/transfer, for -2018; undocumented, and seen live",
 )
+EXCEED_MAX_ROLLOUT = Refusal(
+    "EXCEED_MAX_ROLLOUT", -3020, "Transfer out amount exceeds max amount.", 400, "on /sapi/v1/asset/transfer"
+)
 QUANTITY_NOT_POSITIVE = Refusal(
     "QUANTITY_NOT_POSITIVE", -5007, "Quantity must be greater than zero.", 400, "on /sapi/v1/asset/transfer, for -4055"
 )

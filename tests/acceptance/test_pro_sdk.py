@@ -63,6 +63,11 @@ def test_the_pro_sdk_walks_without_a_warning(
         assert api.change_auto_repay_futures_status(on).data().msg == "success"
         assert api.get_auto_repay_futures_status().data().auto_repay is True
 
+        assert api.query_portfolio_margin_pro_negative_balance_interest_history().data() == []
+        assert api.query_portfolio_margin_asset_index_price(asset="BTC").data()[0].asset_index_price == "60000.00000000"
+        rates = {row.asset: row.collateral_rate for row in api.portfolio_margin_collateral_rate().data()}
+        assert (rates["USDT"], rates["BTC"]) == ("1.0", "0.95")
+
         assert api.query_portfolio_margin_pro_bankruptcy_loan_amount().data().amount == "0"
         assert api.query_portfolio_margin_pro_bankruptcy_loan_repay_history().data().total == 0
     assert [record.getMessage() for record in caplog.records] == []

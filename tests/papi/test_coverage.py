@@ -94,6 +94,8 @@ REFERENCE = {
     ("POST",   "/sapi/v1/portfolio/repay-futures-switch"):                (1500, "TRADE"),
     ("POST",   "/sapi/v1/portfolio/repay-futures-negative-balance"):      (1500, "TRADE"),
     ("GET",    "/sapi/v1/portfolio/interest-history"):                      (50, "USER_DATA"),
+    ("GET",    "/sapi/v1/portfolio/asset-index-price"):                     (50, "MARKET_DATA"),
+    ("GET",    "/sapi/v1/portfolio/collateralRate"):                        (50, "MARKET_DATA"),
     ("GET",    "/sapi/v1/portfolio/pmLoan"):                               (500, "USER_DATA"),
     ("POST",   "/sapi/v1/portfolio/repay"):                               (3000, "TRADE"),
     ("GET",    "/sapi/v1/portfolio/pmloan-history"):                       (500, "USER_DATA"),

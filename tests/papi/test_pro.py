@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from catchment.ledger.commands import NegativeInterest, Terms
+from catchment.ledger.journal import Stored
+from catchment.market import Figure
+from catchment.writer import Answer
 from tests.papi.desk import Desk, open_desk, plain
 
 ALICE, BOB, OUTSIDER, READER = plain("alice"), plain("bob"), plain("outsider"), plain("reader")
@@ -44,6 +48,7 @@ READS = {
     "portfolio/repay-futures-switch": "",
     "portfolio/pmLoan": "",
     "portfolio/pmloan-history": "",
+    "portfolio/interest-history": "",
     "asset/transfer": "type=MAIN_PORTFOLIO_MARGIN",
 }
 
@@ -142,7 +147,7 @@ def test_auto_repay_is_switched(desk: Desk) -> None:
         assert desk.sapi("POST", path, ALICE, f"autoRepay={text}").json == {"msg": "success"}
         assert desk.sapi("GET", path, ALICE).json == {"autoRepay": text == "true"}
     assert desk.sapi("POST", path, ALICE).code == -1102
-    assert desk.sapi("POST", path, ALICE, "autoRepay=True").code == -1130
+    assert desk.sapi("POST", path, ALICE, "autoRepay=yes").code == -1130
     assert desk.sapi("GET", path, BOB).json == {"autoRepay": False}
 
 
@@ -150,6 +155,43 @@ def test_a_negative_balance_is_repaid_as_far_as_there_is_something(desk: Desk) -
     assert desk.sapi("POST", "portfolio/repay-futures-negative-balance", ALICE).json == {"msg": "success"}
     row = desk.get("balance", ALICE, "asset=ETH").json
     assert (row["umWalletBalance"], row["crossMarginFree"]) == ("-0.3", "0.0")
+
+
+def test_interest_is_that_of_the_other_face_spelled_right(desk: Desk) -> None:
+    day = desk.clock.now() // 86_400_000
+    charge = NegativeInterest(day, (Terms("ETH", 0, 100_000),))
+    alice = desk.account("alice")
+
+    async def charged() -> Answer:
+        return await desk.venue.submit(alice, charge)
+
+    assert isinstance(desk.run(charged()), Stored)
+    (row,) = desk.sapi("GET", "portfolio/interest-history", ALICE).json
+    assert set(row) == {"asset", "interest", "interestAccruedTime", "interestRate", "principal"}
+    (told,) = desk.get("portfolio/interest-history", ALICE).json
+    assert row.pop("interestAccruedTime") == told.pop("interestAccuredTime")
+    assert row == told
+    assert desk.sapi("GET", "portfolio/interest-history", ALICE, "asset=USDT").json == []
+    assert desk.sapi("GET", "portfolio/interest-history", ALICE, "asset=NOPE").code == -1108
+
+
+def test_prices_and_rates_are_those_of_the_market(desk: Desk) -> None:
+    prices = desk.send("GET", "/sapi/v1/portfolio/asset-index-price", api_key="reader").json
+    assert {"asset": "USDT", "assetIndexPrice": "1.00000000", "time": desk.clock.now()} in prices
+    assert desk.send("GET", "/sapi/v1/portfolio/asset-index-price", b"asset=USDT", api_key="alice").json == [
+        row for row in prices if row["asset"] == "USDT"
+    ]
+    desk.run(desk.venue.market.set(Figure.INDEX, "BTC", "61234.5"))
+    desk.run(desk.venue.market.set(Figure.COLLATERAL, "BTC", "0.9"))
+    (row,) = desk.send("GET", "/sapi/v1/portfolio/asset-index-price", b"asset=BTC", api_key="alice").json
+    assert row["assetIndexPrice"] == "61234.50000000"
+    rates = desk.send("GET", "/sapi/v1/portfolio/collateralRate", api_key="alice").json
+    assert {"asset": "BTC", "collateralRate": "0.9"} in rates
+    assert {"asset": "USDT", "collateralRate": "1.0"} in rates
+    nope = desk.send("GET", "/sapi/v1/portfolio/asset-index-price", b"asset=NOPE", api_key="alice")
+    assert nope.outcome == (400, -1108)
+    for path in ("asset-index-price", "collateralRate"):
+        assert desk.send("GET", f"/sapi/v1/portfolio/{path}").outcome == (401, -2014)
 
 
 def test_there_is_no_bankruptcy_loan(desk: Desk) -> None:

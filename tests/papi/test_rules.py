@@ -98,7 +98,7 @@ def test_numbers_are_written_as_a_person_would(desk: Desk) -> None:
 
 def test_the_fee_switch_is_kept_for_each_account(desk: Desk) -> None:
     before = desk.books()
-    for text, on in (("true", True), ("true", True), ("false", False), ("true", True)):
+    for text, on in (("true", True), ("True", True), ("False", False), ("true", True)):
         assert desk.post("um/feeBurn", ALICE, f"feeBurn={text}").json == {"code": 200, "msg": "success"}
         assert desk.get("um/feeBurn", ALICE).json == {"feeBurn": on}
     assert desk.get("um/feeBurn", BOB).json == {"feeBurn": False}
@@ -107,7 +107,7 @@ def test_the_fee_switch_is_kept_for_each_account(desk: Desk) -> None:
 
 def test_refused_fee_switches_change_nothing(desk: Desk) -> None:
     assert desk.post("um/feeBurn", ALICE).outcome == (400, -1102)
-    for text in ("True", "1", "yes"):
+    for text in ("TRUE", "1", "yes"):
         assert desk.post("um/feeBurn", ALICE, f"feeBurn={text}").outcome == (400, -1130)
     assert desk.post("um/feeBurn", READER, "feeBurn=true").outcome == (401, -2015)
     assert desk.get("um/feeBurn", ALICE).json == {"feeBurn": False}

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
+from catchment.ledger.commands import SetPosition
+from catchment.ledger.journal import Stored
+from catchment.ledger.negative import ONE
 from catchment.papi.universal_transfer import TYPES
+from catchment.wallet import Wallet
+from catchment.writer import Answer
 from tests.papi.desk import NOW, Desk, open_desk, plain
 
 ALICE = plain("alice")
@@ -88,6 +93,25 @@ def test_what_is_in_futures_cannot_go_out(desk: Desk) -> None:
     assert move(desk, OUT, "7").code == -5013
     assert desk.post("auto-collection", ALICE).status == 200
     assert move(desk, OUT, "7").status == 200
+
+
+def test_what_positions_need_cannot_go_out(desk: Desk) -> None:
+    move(desk, IN, "100")
+    alice = desk.account("alice")
+
+    async def placed() -> Answer:
+        position = SetPosition(Wallet.UM, "BTCUSDT", ONE // 5, 60_000 * ONE)
+        return await desk.venue.submit(alice, position)
+
+    assert isinstance(desk.run(placed()), Stored)
+    most = desk.get("margin/maxWithdraw", ALICE, "asset=USDT").json["amount"]
+    assert 0 < float(most) < 100
+    before = desk.books()
+    over = move(desk, OUT, "99.99999999")
+    assert (over.outcome, over.json["msg"]) == ((400, -3020), "Transfer out amount exceeds max amount.")
+    assert move(desk, OUT, "100.00000001").code == -5013
+    assert desk.books() == before
+    assert move(desk, OUT, most).status == 200
 
 
 def test_the_history_lists_each_way_newest_first(desk: Desk) -> None:

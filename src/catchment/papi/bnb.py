@@ -17,13 +17,14 @@ class Transferred(msgspec.Struct, rename="camel"):
     tran_id: int
 
 
-async def bnb_transfer(call: Call) -> bytes | Rejection:
-    """Move BNB, 10 times in any 10 minutes.
+async def bnb_transfer(call: Call, pro: bool = False) -> bytes | Rejection:
+    """Move BNB, 10 times in any 10 minutes; `pro`: 2 times, which are counted apart.
 
-    Refuses an amount that is not one (-1130, -1111, -4055), more than there is (-2018), and the 11th time (429, -1003).
+    Refuses an amount that is not one (-1130, -1111, -4055), more than there is (-2018), once too often (429, -1003).
     """
     amount = call.venue.assets[BNB].units(call.values["amount"])
     if isinstance(amount, Rejection):
         return amount
-    answer = await call.submit(BnbTransfer(amount, Side(call.values["transferSide"]), Trigger.API))
+    command = BnbTransfer(amount, Side(call.values["transferSide"]), Trigger.API, pro)
+    answer = await call.submit(command)
     return answer if isinstance(answer, Rejection) else b'{"tranId":%d}' % tran_id(answer.record)

@@ -17,7 +17,7 @@ from catchment.venue import Venue
 
 class Security(StrEnum):
     """Who may call (general-info page): NONE anyone; MARKET_DATA with a key; USER_STREAM too, as all clients send it
-    (the English page asks for a signature); USER_DATA and TRADE with key and signature."""
+    (the English page asks for a signature); the others with key and signature."""
 
     NONE = "NONE"
     MARKET_DATA = "MARKET_DATA"

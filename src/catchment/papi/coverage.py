@@ -16,9 +16,6 @@ POST /papi/v1/um/positionSide/dual
 POST /papi/v1/cm/positionSide/dual
 POST /papi/v1/margin/repay-debt
 GET /sapi/v2/portfolio/account
-GET /sapi/v1/portfolio/interest-history
-GET /sapi/v1/portfolio/asset-index-price
-GET /sapi/v1/portfolio/collateralRate
 GET /sapi/v2/portfolio/collateralRate
 GET /sapi/v1/portfolio/margin-asset-leverage
 GET /sapi/v1/portfolio/margin-call-level
@@ -202,7 +199,7 @@ CHOICES: Final = (
     (
         "Universal transfer",
         "The spot wallet is outside the venue: it is never empty. Transfers to a futures wallet are -21002, other ways "
-        "-1020, too little free is -5013. `tranId` is the record's place in the journal.",
+        "-1020; more than is free is -5013, more than positions and loans let go -3020.",
     ),
     (
         "Downloads",

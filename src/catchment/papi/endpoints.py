@@ -16,6 +16,7 @@ from catchment.papi import (
     general,
     listen_key,
     positions,
+    repay,
     rules,
 )
 from catchment.papi.contract import Endpoint, Handler, Kind, Parameter, Security
@@ -309,7 +310,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         rules.Changed,
         "Toggle BNB Burn On UM Futures Trade",
         "trade/Toggle-BNB-Burn-On-UM-Futures-Trade",
-        (Parameter("feeBurn", Kind.ENUM, mandatory=True, values=rules.ON_OFF),),
+        (Parameter("feeBurn", Kind.ENUM, mandatory=True, values=repay.BOOLEANS),),
         "Kept, and changes no fee: nothing is traded.",
     ),
     _user_data(

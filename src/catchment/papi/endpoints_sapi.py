@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from catchment.ledger.commands import Side
-from catchment.papi import collection, exchange_info, pro, rules, universal_transfer
+from catchment.papi import bnb, collection, exchange_info, portfolio, pro, repay, universal_transfer
 from catchment.papi.contract import SAPI_IP, SAPI_UID, Endpoint, Handler, Kind, Parameter, Security
+from catchment.papi.history import END, START
 
 COLLECTED: Final = (
     Parameter("asset", Kind.STRING, mandatory=True),
@@ -22,8 +23,8 @@ _MOVED = (
 )
 _HISTORY = (
     _TYPE,
-    Parameter("startTime", Kind.LONG, sentence="Milliseconds, included."),
-    Parameter("endTime", Kind.LONG, sentence="Milliseconds, included."),
+    START,
+    END,
     Parameter("current", Kind.LONG, most=10**6, sentence="The page, from 1."),
     Parameter(
         "size",
@@ -32,6 +33,7 @@ _HISTORY = (
         sentence=f"{universal_transfer.DEFAULT_SIZE} if not sent.",
     ),
 )
+_ASSET = Parameter("asset", Kind.STRING)
 _TABLE = "From the venue's table of symbols."
 _NO_LOAN = "There is no bankruptcy, so no loan."
 _NEEDS_TRADE = "USER_DATA in the reference; here the key must be allowed to trade, because money moves."
@@ -98,7 +100,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Security.TRADE,
         900,
         universal_transfer.transfer,
-        pro.Transferred,
+        bnb.Transferred,
         "User universal transfer",
         parameters=_MOVED,
         difference=f"{_NEEDS_TRADE} Two ways alone: MAIN_PORTFOLIO_MARGIN and PORTFOLIO_MARGIN_MAIN.",
@@ -144,7 +146,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         pro.balance,
         list[pro.ProBalanceRow],
         "Get Portfolio Margin Pro Account Balance",
-        parameters=(Parameter("asset", Kind.STRING),),
+        parameters=(_ASSET,),
         difference="The options fields are 0.",
     ),
     _sapi(
@@ -164,7 +166,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Security.TRADE,
         1_500,
         pro.bnb_transfer,
-        pro.Transferred,
+        bnb.Transferred,
         "BNB transfer (Pro)",
         parameters=(
             Parameter("amount", Kind.DECIMAL, mandatory=True),
@@ -178,7 +180,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Security.USER_DATA,
         30,
         pro.auto_repay,
-        pro.AutoRepay,
+        repay.AutoRepay,
         "Get Auto-repay-futures Status (Pro)",
     ),
     _sapi(
@@ -189,7 +191,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         pro.set_auto_repay,
         collection.Done,
         "Change Auto-repay-futures Status (Pro)",
-        parameters=(Parameter("autoRepay", Kind.ENUM, mandatory=True, values=rules.ON_OFF),),
+        parameters=(Parameter("autoRepay", Kind.ENUM, mandatory=True, values=repay.BOOLEANS),),
     ),
     _sapi(
         "POST",
@@ -232,5 +234,36 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         pro.LoanHistory,
         "Query Bankruptcy Loan Repay History (Pro)",
         difference=_NO_LOAN,
+    ),
+    _sapi(
+        "GET",
+        "portfolio/interest-history",
+        Security.USER_DATA,
+        50,
+        pro.interest_history,
+        list[pro.ProInterestRow],
+        "Query Negative Balance Interest History (Pro)",
+        parameters=(_ASSET, START, END, Parameter("size", Kind.LONG, most=portfolio.MAX_SIZE)),
+    ),
+    _sapi(
+        "GET",
+        "portfolio/asset-index-price",
+        Security.MARKET_DATA,
+        50,
+        pro.index_prices,
+        list[pro.IndexPrice],
+        "Query Portfolio Margin Asset Index Price",
+        parameters=(_ASSET,),
+        difference="Prices that somebody set. Weighs 50 for one asset too, where the live call weighs 1.",
+    ),
+    _sapi(
+        "GET",
+        "portfolio/collateralRate",
+        Security.MARKET_DATA,
+        50,
+        pro.collateral_rates,
+        list[pro.CollateralRate],
+        "Portfolio Margin Collateral Rate",
+        difference="Rates that somebody set; one step, whatever the amount.",
     ),
 )

@@ -5,16 +5,15 @@ What can be is made from the answer of the Portfolio Margin twin, so that the tw
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from catchment import errors
 from catchment.errors import Rejection
-from catchment.ledger.balance import standing_of
-from catchment.ledger.collection import BNB
-from catchment.ledger.commands import BnbTransfer, Command, RepayNegative, SetAutoRepay, Side, Trigger
-from catchment.papi import account, collection
+from catchment.margin import USD
+from catchment.papi import account, bnb, collection, portfolio, repay
 from catchment.papi.contract import Call
 
 ACCOUNT_TYPE: Final = "PM_2"
@@ -42,16 +41,29 @@ class ProAccountInformation(msgspec.Struct, rename="camel", kw_only=True):
     account_type: str = ACCOUNT_TYPE
 
 
-class Transferred(msgspec.Struct, rename="camel"):
-    """The number of a transfer: its record's place in the whole journal."""
+class ProInterestRow(msgspec.Struct, rename="camel"):
+    """A day's interest on one asset: decimal texts, the time in ms."""
 
-    tran_id: int
+    asset: str
+    interest: str
+    interest_accrued_time: int
+    interest_rate: str
+    principal: str
 
 
-class AutoRepay(msgspec.Struct, rename="camel"):
-    """Whether Auto Repay is on."""
+class IndexPrice(msgspec.Struct, rename="camel"):
+    """In USD, as decimal text; `time` in ms."""
 
-    auto_repay: bool
+    asset: str
+    asset_index_price: str
+    time: int
+
+
+class CollateralRate(msgspec.Struct, rename="camel"):
+    """Decimal text from 0 to 1."""
+
+    asset: str
+    collateral_rate: str
 
 
 class BankruptcyLoan(msgspec.Struct):
@@ -104,30 +116,55 @@ async def account_information(call: Call) -> bytes | Rejection:
 
 async def bnb_transfer(call: Call) -> bytes | Rejection:
     """Move BNB between Cross Margin and UM: 2 times in 10 minutes, counted apart from the 10 of Portfolio Margin."""
-    amount = call.venue.assets[BNB].units(call.values["amount"])
-    if isinstance(amount, Rejection):
-        return amount
-    command = BnbTransfer(amount, Side(call.values["transferSide"]), Trigger.API, pro=True)
-    answer = await call.submit(command)
-    return answer if isinstance(answer, Rejection) else msgspec.json.encode(Transferred(answer.sequence))
+    return await bnb.bnb_transfer(call, pro=True)
 
 
 async def auto_repay(call: Call) -> bytes | Rejection:
     """Whether negative futures balances are repaid from Cross Margin."""
-    state = await call.venue.state(call.account)
-    if state is None or not state.portfolio_margin:
-        return errors.BAD_ACCOUNT() if state is None else errors.NOT_PORTFOLIO_MARGIN()
-    return msgspec.json.encode(AutoRepay(standing_of(state).auto_repay))
+    outsider = await refuse_outsider(call)
+    return await repay.auto_repay(call) if outsider is None else outsider
 
 
 async def set_auto_repay(call: Call) -> bytes | Rejection:
     """Turn Auto Repay on or off: 20 times a day on both faces together."""
-    return await _submitted(call, SetAutoRepay(call.values["autoRepay"] == "true", Trigger.API))
+    return await repay.set_auto_repay(call)
 
 
 async def repay_negative(call: Call) -> bytes | Rejection:
     """Repay what is negative in UM and CM out of free Cross Margin. `from`, which went in 2026, is ignored."""
-    return await _submitted(call, RepayNegative(Trigger.API))
+    return await repay.repay_negative(call)
+
+
+async def interest_history(call: Call) -> bytes | Rejection:
+    """What the Portfolio Margin twin says, with the time spelled right."""
+    outsider = await refuse_outsider(call)
+    if outsider is not None:
+        return outsider
+    answer = await portfolio.interest_history(call)
+    if isinstance(answer, Rejection):
+        return answer
+    return msgspec.json.encode(
+        [
+            ProInterestRow(row.asset, row.interest, row.interest_accured_time, row.interest_rate, row.principal)
+            for row in _INTEREST.decode(answer)
+        ]
+    )
+
+
+async def index_prices(call: Call) -> bytes | Rejection:
+    """The index price of every asset that has one, or of `asset` (-1108 if unknown)."""
+    prices = _wanted(call, (await call.venue.market.quotes()).prices)
+    if isinstance(prices, Rejection):
+        return prices
+    return msgspec.json.encode([IndexPrice(name, USD.fixed(price), call.now) for name, price in prices.items()])
+
+
+async def collateral_rates(call: Call) -> bytes | Rejection:
+    """The part of its price that an asset counts for, of every asset that has one; one step, whatever the amount."""
+    rates = _wanted(call, (await call.venue.market.quotes()).rates)
+    if isinstance(rates, Rejection):
+        return rates
+    return msgspec.json.encode([CollateralRate(name, USD.text(rate)) for name, rate in rates.items()])
 
 
 async def loan(call: Call) -> bytes | Rejection:
@@ -156,10 +193,15 @@ async def refuse_outsider(call: Call) -> Rejection | None:
     return None if state.portfolio_margin else errors.NOT_PORTFOLIO_MARGIN()
 
 
-async def _submitted(call: Call, command: Command) -> bytes | Rejection:
-    answer = await call.submit(command)
-    return answer if isinstance(answer, Rejection) else collection.SUCCESS
+def _wanted(call: Call, figures: Mapping[str, int]) -> dict[str, int] | Rejection:
+    name = call.values.get("asset")
+    if name is None:
+        return dict(sorted(figures.items()))
+    if name not in call.venue.assets:
+        return errors.BAD_ASSET()
+    return {name: figures[name]} if name in figures else {}
 
 
+_INTEREST: Final = msgspec.json.Decoder(list[portfolio.InterestRow])
 _ROWS: Final = msgspec.json.Decoder(list[ProBalanceRow])
 _ACCOUNT: Final = msgspec.json.Decoder(ProAccountInformation)

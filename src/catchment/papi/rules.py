@@ -5,7 +5,7 @@ There is no matching engine, so most of it never changes: nobody is held back, e
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
@@ -13,19 +13,16 @@ from catchment import errors
 from catchment.errors import Rejection
 from catchment.papi.contract import Call
 from catchment.papi.exchange_info import RateLimit
+from catchment.papi.portfolio import Number
 from catchment.symbol import RATIO_ONE, Bracket, Market, Symbol
 
 ORDERS_PER_MINUTE: Final = 1_200
 FEE_BURN: Final = "fee burn"
 """Kind of the notes that say whether an account pays UM fees in BNB; without one it does not."""
-ON_OFF: Final = ("true", "false")
 COMMISSION: Final = {Market.UM: ("0.000200", "0.000500"), Market.CM: ("0.000100", "0.000500")}
 """Maker and taker rates of the lowest fee tier."""
 
 _CHANGED = b'{"code":200,"msg":"success"}'
-
-Number = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "number"})]
-"""A JSON number that was never a float."""
 
 
 class Indicator(msgspec.Struct, rename="camel"):
@@ -156,7 +153,7 @@ async def fee_burn(call: Call) -> bytes:
 
 async def set_fee_burn(call: Call) -> bytes:
     """Keep the switch. It changes no fee: who makes no orders pays none."""
-    await call.venue.keep(FEE_BURN, call.account.hex(), call.values["feeBurn"])
+    await call.venue.keep(FEE_BURN, call.account.hex(), call.values["feeBurn"].lower())
     return _CHANGED
 
 

@@ -9,11 +9,15 @@ from typing import Final
 
 import msgspec
 
-from catchment import errors
+from catchment import errors, margin
 from catchment.errors import Rejection
+from catchment.ledger.balance import balance_of
 from catchment.ledger.commands import Deposit, Withdrawal
+from catchment.ledger.journal import Record
+from catchment.papi.bnb import Transferred
 from catchment.papi.contract import Call
-from catchment.papi.pro import Transferred, refuse_outsider
+from catchment.papi.history import DAY_MS, tran_id, walked
+from catchment.papi.pro import refuse_outsider
 from catchment.wallet import Place
 
 IN: Final = "MAIN_PORTFOLIO_MARGIN"
@@ -51,13 +55,11 @@ TYPES: Final = (
         "OPTION_FUNDING",
     ],
 )
-DAY_MS: Final = 86_400_000
 DEFAULT_DAYS: Final = 7
 KEPT_DAYS: Final = 180
 """How far back the history goes: six months."""
 DEFAULT_SIZE: Final = 10
 MAX_SIZE: Final = 100
-PAGE: Final = 1_000
 
 _WAYS = {(Place.OUTSIDE, Place.MARGIN_FREE): IN, (Place.MARGIN_FREE, Place.OUTSIDE): OUT}
 _SAPI = {
@@ -89,7 +91,8 @@ async def transfer(call: Call) -> bytes | Rejection:
     """Bring `amount` into Cross Margin, or take it out.
 
     Refuses transfers to a futures wallet (-21002) and every other way (-1020), an unknown asset (-1108), an amount
-    that is none (-1130, -1111), is not positive (-5007), or is more than Cross Margin has free (-5013).
+    that is none (-1130, -1111) or not positive (-5007), more than Cross Margin has free (-5013), and more than
+    positions and loans let go (-3020).
     """
     way, name = call.values["type"], call.values["asset"]
     outsider = await refuse_outsider(call)
@@ -105,14 +108,19 @@ async def transfer(call: Call) -> bytes | Rejection:
     amount = asset.units(call.values["amount"])
     if isinstance(amount, Rejection):
         return amount
+    if way == OUT and await _beyond_margin(call, name, amount):
+        return errors.EXCEED_MAX_ROLLOUT()
     answer = await call.submit(Deposit(name, amount) if way == IN else Withdrawal(name, amount))
     if isinstance(answer, Rejection):
         return _SAPI[answer.refusal]() if answer.refusal in _SAPI else answer
-    return msgspec.json.encode(Transferred(answer.sequence))
+    return msgspec.json.encode(Transferred(tran_id(answer.record)))
 
 
 async def history(call: Call) -> bytes | Rejection:
-    """Transfers of one type, newest first: of the last 7 days unless times are sent, of the last six months at most."""
+    """Transfers of one type, newest first: of the last 7 days unless times are sent, of the last six months at most.
+
+    Refuses a page or size of 0 (-1130), a start after the end (-1023), and what `walked` refuses.
+    """
     outsider = await refuse_outsider(call)
     if outsider is not None:
         return outsider
@@ -123,28 +131,36 @@ async def history(call: Call) -> bytes | Rejection:
         return errors.INVALID_PARAMETER("size" if page else "current")
     if since > until:
         return errors.START_TIME_GREATER_THAN_END_TIME()
-    rows = await _rows(call, max(since, call.now - KEPT_DAYS * DAY_MS), until)
+    way = call.values["type"]
+    rows = await walked(
+        call, max(since, call.now - KEPT_DAYS * DAY_MS), until, lambda stored: _rows(call, stored.record, way)
+    )
+    if isinstance(rows, Rejection):
+        return rows
     return msgspec.json.encode(TransferHistory(len(rows), rows[(page - 1) * size : page * size]))
 
 
-async def _rows(call: Call, since: int, until: int) -> list[TransferRow]:
-    rows: list[TransferRow] = []
-    below: int | None = None
-    while True:
-        page = await call.venue.history(call.account, since=since, until=until, below=below, limit=PAGE)
-        rows += [
-            TransferRow(
-                move.asset,
-                call.venue.assets[move.asset].text(move.amount),
-                call.values["type"],
-                "CONFIRMED",
-                stored.sequence,
-                stored.record.timestamp,
-            )
-            for stored in page
-            for move in stored.record.transfers
-            if _WAYS.get((move.source, move.target)) == call.values["type"]
-        ]
-        if len(page) < PAGE:
-            return rows
-        below = page[-1].record.number
+async def _beyond_margin(call: Call, asset: str, amount: int) -> bool:
+    """Whether it is free and yet has to stay. As of the last commit: prices are no part of the ledger."""
+    state = await call.venue.state(call.account)
+    return (
+        state is not None
+        and margin.withdrawable(state, await call.venue.market.quotes(), asset)
+        < amount
+        <= balance_of(state, asset).margin_free
+    )
+
+
+def _rows(call: Call, record: Record, way: str) -> list[TransferRow]:
+    return [
+        TransferRow(
+            move.asset,
+            call.venue.assets[move.asset].text(move.amount),
+            way,
+            "CONFIRMED",
+            tran_id(record, place),
+            record.timestamp,
+        )
+        for place, move in enumerate(record.transfers)
+        if _WAYS.get((move.source, move.target)) == way
+    ]
