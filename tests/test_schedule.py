@@ -34,7 +34,7 @@ from catchment.ledger.journal import Stored
 from catchment.ledger.quota import DAY_MS, HOUR_MS, TEN_MINUTES_MS
 from catchment.market import Figure
 from catchment.schedule import KIND, LEASE_MS, MINUTE_MS, Schedule
-from catchment.store import sqlite
+from catchment.store import states
 from catchment.store.base import Account, StoreFailed
 from catchment.venue import Venue
 from catchment.wallet import Wallet
@@ -591,7 +591,7 @@ def test_a_store_that_is_away_is_told_once_and_asked_again(
 
 
 def test_a_damaged_account_is_left_out(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "FOLD_EVERY", 1)
+    monkeypatch.setattr(states, "FOLD_AT_ONCE", 1)
 
     async def before(venue: Venue, clock: FrozenClock) -> None:
         for number in range(7):

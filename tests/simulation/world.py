@@ -24,7 +24,7 @@ from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import AssetCollection, AutoCollection, Command
 from catchment.papi.rest import Rest
-from catchment.store import sqlite
+from catchment.store import sqlite, states
 from catchment.store.base import Store, StoreFailed
 from catchment.store.memory import MemoryStore
 from catchment.store.sqlite import SqliteStore
@@ -485,9 +485,10 @@ def surroundings(world: World) -> Iterator[None]:
             patched(secrets, "choice", tokens.choice),
             mock.patch("os.urandom", tokens.randbytes),
             patched(venues, "WATCHED_EVERY_S", world.history.terms.looks_every),
-            patched(sqlite, "FOLD_EVERY", world.rng.choice([20, 200, 8_192])),
+            patched(states, "FOLD_EVERY", world.rng.choice([20, 200, 8_192])),
+            patched(states, "FOLD_STEP", world.rng.choice([1, 5, 128])),
             patched(sqlite, "MILESTONE_EVERY", world.rng.choice([4, 16, 256])),
-            mock.patch("catchment.store.states.STATES_KEPT", world.rng.choice([2, 16_384])),
+            patched(states, "STATES_KEPT", world.rng.choice([2, 16_384])),
             mock.patch.dict(SQL, {"pragmas": pragmas}),
             patched(logger, "propagate", False),
             patched(logger, "handlers", [listener]),

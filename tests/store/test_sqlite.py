@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,10 +120,13 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
 # Folding and keeping -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fold after a few records, keep the states of two accounts: what takes thousands otherwise."""
-    monkeypatch.setattr(engine, "FOLD_EVERY", 7)
+@pytest.fixture(params=[(1, 9), (2, 21), (128, 28), (128, 1)])
+def often(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fold after a few records, in a few pieces, keep the states of two accounts: what takes thousands otherwise."""
+    step, at_once = request.param
+    monkeypatch.setattr(states, "FOLD_EVERY", 7)
+    monkeypatch.setattr(states, "FOLD_STEP", step)
+    monkeypatch.setattr(states, "FOLD_AT_ONCE", at_once)
     monkeypatch.setattr(states, "STATES_KEPT", 2)
 
 
@@ -135,7 +139,7 @@ def test_states_are_found_wherever_they_are(tmp_path: Path) -> None:
     reader = SqliteStore(path)
     ids = enrol(reader, *range(5))
     expected = dict.fromkeys(ids, 0)
-    places = set()
+    places = []
     for _ in range(120):
         asked = [(chance.choice(ids), Deposit("USDT", chance.randrange(1, 9))) for _ in range(chance.randrange(1, 5))]
         write(chance.choice([writers[0], *writers]), asked)
@@ -148,10 +152,10 @@ def test_states_are_found_wherever_they_are(tmp_path: Path) -> None:
         account = chance.choice(ids)
         assert len(newest(reader, account)) == reader.load([account])[account].number
         with closing(sqlite3.connect(path)) as connection:
-            places.add(connection.execute("SELECT count(*) FROM recent").fetchone()[0])
+            places.append(connection.execute("SELECT count(*) FROM recent").fetchone()[0])
         newly_opened.close()
-    assert 0 in places, "some were just folded"
-    assert max(places) <= 7, "and never are there many that are not"
+    assert sum(after < before for before, after in pairwise(places)) > 3, "they are folded again and again"
+    assert max(places) <= max(states.FOLD_EVERY, states.FOLD_AT_ONCE) + 4, "and never are there many that are not"
     for store in (reader, *writers):
         store.close()
 

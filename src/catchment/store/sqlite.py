@@ -24,17 +24,16 @@ from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_s
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import ApiKey
 from catchment.store.base import SCHEMA_VERSION, TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.checkpoint import Checkpointer
 from catchment.store.mark import Mark
 from catchment.store.request_file import RequestFile
 from catchment.store.statements import SQL, checksum, encode_row, key_of_row, row_of_key, sound, write_rows
-from catchment.store.states import Heads, Kept
+from catchment.store.states import Fold, Heads, Kept
 
 OLDEST_SQLITE: Final = (3, 37, 0)
 LOCK_WAIT_S: Final = 10
 """How long a transaction waits for another process's write lock, in seconds."""
 MILESTONE_EVERY: Final = 256
-FOLD_EVERY: Final = 8_192
-"""Records after which the states written since the last time are folded into their accounts' rows."""
 NO_BOUND: Final = 2**63 - 1
 
 
@@ -62,9 +61,11 @@ class SqliteStore:
         self._readers = threading.local()
         self._heads = Heads()
         self._kept = Kept()
+        self._fold = Fold()
         self._open: list[sqlite3.Connection] = []
         self._opening = threading.Lock()
         self._mark: Mark | None = None
+        self._checkpointer = Checkpointer(self._connect)
         existed = path.exists()
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise Refused(errors.BAD_STORE_ADDRESS(self.address, f"SQLite {sqlite3.sqlite_version} is too old"))
@@ -98,7 +99,8 @@ class SqliteStore:
         try:
             if self._heads.look(writer):
                 self._kept.forget()
-            transaction = _SqliteTransaction(writer, self._heads, self._kept)
+                self._fold.abandon()
+            transaction = _SqliteTransaction(writer, self._heads, self._kept, self._fold)
             yield transaction
         except BaseException as error:
             self._roll_back()
@@ -113,6 +115,7 @@ class SqliteStore:
         transaction.committed()
         if self._mark is not None:  # it is, until the store is closed
             self._mark.write(self._heads.newest)
+        self._checkpointer.committed(self._heads.newest, writer)
 
     @_failing()
     def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
@@ -318,6 +321,7 @@ class SqliteStore:
 
     def close(self) -> None:
         """Fold the log into the file and release it."""
+        self._checkpointer.close()
         self.checkpoint()
         self._disconnect()
 
@@ -441,15 +445,16 @@ class SqliteStore:
 class _SqliteTransaction:
     """Holds the file's write lock, so what it loaded cannot change and needs no version check."""
 
-    def __init__(self, writer: sqlite3.Connection, heads: Heads, kept: Kept) -> None:
+    def __init__(self, writer: sqlite3.Connection, heads: Heads, kept: Kept, fold: Fold) -> None:
         self._writer = writer
         self._known = heads
         self._kept = kept
+        self._fold = fold
         self._heads: dict[AccountId, int] = {}
         self._loaded: dict[AccountId, AccountState] = {}
         self._changed: dict[AccountId, AccountState] = {}
         self._newest = heads.newest
-        self._folded = False
+        self._folded: int | None = None
 
     def load(self, accounts: Collection[AccountId]) -> dict[AccountId, AccountState]:
         loaded = self._loaded
@@ -494,17 +499,16 @@ class _SqliteTransaction:
         self._changed.update(states)
         given = list(range(self._newest + 1, sequence + 1))
         self._newest = sequence
-        if not self._folded and self._known.unfolded(sequence) >= FOLD_EVERY:
-            self._writer.execute(SQL["fold"])
-            self._writer.execute(SQL["forget_recent"])
-            self._folded = True
+        if self._folded is None:
+            self._folded = self._fold.step(self._writer, self._known, sequence, len(records))
         return given
 
     def committed(self) -> None:
         """What was written is true from now on."""
         if self._changed:
             heads = {account: self._heads[account] for account in self._changed}
-            self._known.advance(heads, self._newest, folded=self._folded)
+            self._known.advance(heads, self._newest, folded=self._folded or 0)
+            self._fold.committed()
             self._kept.put(self._changed, heads)
 
 

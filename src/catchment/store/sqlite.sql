@@ -5,7 +5,8 @@
 -- would dirty one page of the file for every record once the journal is large.
 --
 -- A commit appends the new states to `recent`; every few thousand records they are folded into `holding`, an account's
--- own row. Writing the rows in each commit would dirty a page of the file for every account of the batch.
+-- own row, a piece with each commit, in the order of the rows. Writing each commit's own rows at once would dirty a page
+-- of the file for every account of the batch.
 --
 -- SQLite has no checksums in its pages, so every row that is served carries one over its other columns, in their order,
 -- that says whether the disk gave back what was written. Against people there is the chain of digests.
@@ -19,7 +20,7 @@
 PRAGMA page_size = 2048;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
-PRAGMA wal_autocheckpoint = 16384;
+PRAGMA wal_autocheckpoint = 65536;
 PRAGMA cache_size = -65536;
 PRAGMA temp_store = MEMORY;
 PRAGMA foreign_keys = ON;
@@ -181,6 +182,15 @@ ON CONFLICT (account) DO UPDATE SET head = excluded.head, state = excluded.state
 
 -- name: forget_recent
 DELETE FROM recent;
+
+-- name: fold_some
+INSERT INTO holding (account, head, state, checksum)
+SELECT account, sequence, state, checksum FROM recent WHERE sequence IN (? /* times */)
+ON CONFLICT (account) DO UPDATE SET head = excluded.head, state = excluded.state, checksum = excluded.checksum
+WHERE excluded.head > holding.head;
+
+-- name: forget_recent_until
+DELETE FROM recent WHERE sequence <= ?;
 
 -- name: tail
 SELECT sequence, account, number, timestamp, previous, body, digest, checksum FROM journal

@@ -44,6 +44,12 @@ def read_rows(connection: sqlite3.Connection, name: str, keys: Sequence[Any]) ->
     return rows
 
 
+def fold_rows(connection: sqlite3.Connection, sequences: Sequence[int]) -> None:
+    """Write states that are in `recent` to their accounts' own rows."""
+    for start, count in parts(len(sequences)):
+        connection.execute(_times("fold_some", count), sequences[start : start + count])
+
+
 def write_rows(connection: sqlite3.Connection, name: str, values: list[Any], width: int) -> None:
     """Write rows of `width` values each, all of them in one flat list."""
     for start, count in parts(len(values) // width):

@@ -1,8 +1,8 @@
 """Where an SQLite file has each account's newest state, and the states its writer keeps in memory.
 
-A commit appends states to the table `recent`, one page after the other; every few thousand records they are folded into
-`holding`, where each account has a row of its own. So a state is in `recent` if it is newer than the last fold, and in
-`holding` otherwise. Nothing here decides what a state is.
+A commit appends states to the table `recent`, one page after the other. Every few thousand records they are folded into
+`holding`, where each account has a row of its own, a piece with each commit, and then forgotten in `recent`. So an
+account's state is the newest one in `recent`, or the one in `holding`. Nothing here decides what a state is.
 """
 
 from __future__ import annotations
@@ -12,8 +12,14 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from catchment.ledger.balance import AccountId, AccountState
-from catchment.store.statements import SQL, read_rows, sound
+from catchment.store.statements import SQL, fold_rows, read_rows, sound
 
+FOLD_EVERY: Final = 8_192
+"""Records after which a fold begins."""
+FOLD_AT_ONCE: Final = 4 * FOLD_EVERY
+"""Records after which it is done in one piece: others write so often that none of several pieces is the last."""
+FOLD_STEP: Final = 128
+"""States that one commit folds at least; or twice as many as it appends, so that a fold comes to its end."""
 STATES_KEPT: Final = 16_384
 """Accounts whose state the writer keeps in memory, about 2 KiB each; those written longest ago are forgotten first."""
 
@@ -33,13 +39,13 @@ class Heads:
     def look(self, connection: sqlite3.Connection) -> bool:
         """Catch up, inside a transaction of the connection; whether anything was appended since the last look.
 
-        A fold empties `recent` in the transaction of an append, so it changes both ends. Raises `StoreDamaged`.
+        A fold ends in the transaction of an append, so it changes both ends of `recent`. Raises `StoreDamaged`.
         """
         newest, first = connection.execute(SQL["newest"]).fetchone()
         if newest == self.newest:
             return False
         if first != self._first:
-            self._heads.clear()
+            self._forget_before(first or newest + 1)
             self._first = first
         for account, sequence, _, _ in map(sound, connection.execute(SQL["recent_after"], (self.newest,))):
             self._heads[account] = sequence
@@ -50,15 +56,22 @@ class Heads:
         """How many records there are since the last fold, if the journal's last sequence is `newest`."""
         return newest - self._first + 1 if self._first else newest - self.newest
 
-    def advance(self, heads: Mapping[AccountId, int], newest: int, *, folded: bool) -> None:
-        """What this connection itself has just committed."""
+    def advance(self, heads: Mapping[AccountId, int], newest: int, *, folded: int) -> None:
+        """What this connection itself has just committed; `folded` is up to where a fold emptied `recent`, or 0."""
+        self._heads.update(heads)
         if folded:
-            self._heads.clear()
-            self._first = 0
+            self._forget_before(folded + 1)
+            self._first = min(self._heads.values(), default=0)
         else:
-            self._heads.update(heads)
             self._first = self._first or min(heads.values())
         self.newest = newest
+
+    def by_account(self) -> list[int]:
+        """The sequences of all states in `recent` that are their account's newest, in the order of the accounts."""
+        return [sequence for _, sequence in sorted(self._heads.items())]
+
+    def _forget_before(self, first: int) -> None:
+        self._heads = {account: sequence for account, sequence in self._heads.items() if sequence >= first}
 
     def head(self, connection: sqlite3.Connection, account: AccountId) -> int:
         """The sequence of an account's newest record; 0 if it has none."""
@@ -98,3 +111,44 @@ class Kept:
     def forget(self) -> None:
         self._young.clear()
         self._old.clear()
+
+
+class Fold:
+    """A fold under way: the states still to be written to `holding`, and up to where `recent` is then forgotten."""
+
+    def __init__(self) -> None:
+        self._left: list[int] = []
+        self._until = 0
+        self._written = 0
+
+    def abandon(self) -> None:
+        """Somebody else has written: whoever goes on begins anew."""
+        self._left = []
+
+    def step(self, connection: sqlite3.Connection, heads: Heads, newest: int, records: int) -> int:
+        """A piece of the fold, in a transaction that appended so many records up to `newest`.
+
+        Gives the sequence that it ended with, or 0. What it wrote counts once `committed` is called.
+        """
+        self._written = 0
+        waiting = heads.unfolded(newest)
+        if waiting < FOLD_EVERY and not self._left:
+            return 0
+        if waiting >= FOLD_AT_ONCE:
+            connection.execute(SQL["fold"])
+            connection.execute(SQL["forget_recent"])
+            self._left = []
+            return newest
+        if not self._left:
+            self._left, self._until = heads.by_account()[::-1], heads.newest
+        self._written = min(len(self._left), max(FOLD_STEP, 2 * records))
+        fold_rows(connection, self._left[-self._written :])
+        if self._written < len(self._left):
+            return 0
+        connection.execute(SQL["forget_recent_until"], (self._until,))
+        return self._until
+
+    def committed(self) -> None:
+        if self._written:
+            del self._left[-self._written :]
+            self._written = 0
