@@ -108,7 +108,7 @@ CHOICES: Final = (
     (
         "Ways between wallets",
         "From Cross Margin into a futures wallet only BNB goes (to UM), and what fills a negative balance; between UM "
-        "and CM nothing. There is no call for the rest, so nothing here answers -21002.",
+        "and CM nothing. /papi has no call for the rest; asset/transfer has, and refuses it (-21002).",
     ),
     (
         "tranId",
