@@ -103,6 +103,23 @@ def test_every_endpoint_charges_its_weight(desk: Desk, endpoint: Endpoint) -> No
     assert int(answer.headers[endpoint.budget.header.decode()]) == endpoint.weight
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "weight"),
+    [
+        ("/papi/v1/um/apiTradingStatus", [], 10),
+        ("/papi/v1/um/apiTradingStatus", [("symbol", "BTCUSDT")], 1),
+        ("/papi/v1/um/apiTradingStatus", [("symbol", "")], 10),
+        ("/papi/v1/um/apiTradingStatus", [("asymbol", "BTCUSDT")], 10),
+        ("/sapi/v1/portfolio/asset-index-price", [], 50),
+        ("/sapi/v1/portfolio/asset-index-price", [("asset", "BTC")], 1),
+    ],
+)
+def test_a_call_about_one_thing_weighs_less(desk: Desk, path: str, query: list[tuple[str, str]], weight: int) -> None:
+    answer = desk.call("GET", path, ALICE, query)
+    used = {name: value for name, value in answer.headers.items() if "-used-" in name}
+    assert list(used.values()) == [str(weight)]
+
+
 def test_both_ways_to_write_an_ipv4_caller_are_one_address(desk: Desk) -> None:
     assert desk.send("GET", "/papi/v1/ping", address="10.0.0.3").used == 1
     assert desk.send("GET", "/papi/v1/ping", address="::ffff:10.0.0.3").used == 2

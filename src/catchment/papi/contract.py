@@ -110,6 +110,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     parameters: tuple[Parameter, ...] = ()
     difference: str = ""
     budget: Budget = ADDRESS
+    lighter_with: str = ""
+    """A parameter with which the call weighs 1."""
 
     @property
     def keyed(self) -> bool:

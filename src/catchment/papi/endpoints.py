@@ -90,12 +90,12 @@ def _user_data(
     summary: str,
     parameters: tuple[Parameter, ...] = (),
     difference: str = "",
+    **more: Any,
 ) -> Endpoint:
     """A reading of an account, whose page is called as its summary."""
     page = f"account/{summary.replace(' ', '-')}"
-    return Endpoint(
-        "GET", f"/papi/v1/{path}", Security.USER_DATA, weight, handler, answer, summary, page, parameters, difference
-    )
+    row = (Security.USER_DATA, weight, handler, answer, summary, page, parameters, difference)
+    return Endpoint("GET", f"/papi/v1/{path}", *row, **more)
 
 
 def _ping(path: str, note: str = _FIRST) -> Endpoint:
@@ -285,7 +285,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         rules.TradingStatus,
         "UM Trading Quantitative Rules Indicators",
         (_SYMBOL,),
-        "No indicator ever. Weighs 10 with a symbol too, where the live call weighs 1.",
+        "No indicator ever. Weighs 1 with a symbol.",
+        lighter_with="symbol",
     ),
     _user_data(
         "um/accountConfig",

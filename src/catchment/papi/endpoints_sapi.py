@@ -254,7 +254,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         list[pro.IndexPrice],
         "Query Portfolio Margin Asset Index Price",
         parameters=(_ASSET,),
-        difference="Prices that somebody set. Weighs 50 for one asset too, where the live call weighs 1.",
+        difference="Prices that somebody set. Weighs 1 for one asset.",
+        lighter_with="asset",
     ),
     _sapi(
         "GET",

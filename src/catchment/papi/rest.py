@@ -54,6 +54,11 @@ class Rest:
         requests = venue.take_requests()
         self._take, self._numbers = requests.taken.append, requests.numbers
         self._routes = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS}
+        self._light = {
+            endpoint.path: msgspec.structs.replace(endpoint, weight=1)
+            for endpoint in ENDPOINTS
+            if endpoint.lighter_with
+        }
         self.paths = frozenset(endpoint.path for endpoint in ENDPOINTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,6 +69,8 @@ class Rest:
         request = Request(scope["query_string"], b"", _api_key(scope), address, now, scope["headers"])
         if endpoint is None:
             return await self._unknown(scope, send, request, began)
+        if endpoint.lighter_with and _names(request.query, endpoint.lighter_with):
+            endpoint = self._light[endpoint.path]
         weights, budget = self._gate.weights, endpoint.budget
         if budget is ADDRESS:
             used = weights.charge(address, endpoint.weight, now)
@@ -198,6 +205,12 @@ class Rest:
                 request.record,
             )
         )
+
+
+def _names(query: bytes, parameter: str) -> bool:
+    """Whether a query gives a parameter a value."""
+    head = f"{parameter}=".encode()
+    return any(part.startswith(head) and part != head for part in query.split(b"&"))
 
 
 def _api_key(scope: Scope) -> bytes | None:
