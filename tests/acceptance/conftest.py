@@ -8,7 +8,6 @@ from contextlib import ExitStack
 import pytest
 
 from tests import databases
-from tests.acceptance.clients import CLIENTS
 from tests.acceptance.people import Kind, Ring
 from tests.acceptance.program import Program, running
 
@@ -35,6 +34,8 @@ def ring() -> Ring:
 
 @pytest.fixture(scope="session")
 def people(ring: Ring) -> str:
+    from tests.acceptance.clients import CLIENTS  # noqa: PLC0415 - after the walk was registered
+
     walkers = [ring.account(f"{client}-{kind}", kind) for client in CLIENTS for kind in Kind]
     others = [ring.account(name) for name in OTHERS]
     raw = [ring.account(f"raw-{kind}", kind) for kind in (Kind.RSA, Kind.ED25519)]
