@@ -9,7 +9,7 @@ const shipped = ["htmx.org", "d3-sankey", "d3-array", "d3-shape", "d3-path"];
 const version = (name) => JSON.parse(readFileSync(`node_modules/${name}/package.json`, "utf8")).version;
 const banner = Object.keys(wanted).filter((name) => shipped.includes(name)).map((name) => `${name} ${version(name)}`);
 
-await build({
+const scripts = await build({
   entryPoints: ["dashboard.js"],
   outfile: new URL("dashboard.js", target).pathname,
   bundle: true,
@@ -19,11 +19,13 @@ await build({
   legalComments: "none",
   banner: { js: `/* ${banner.join(", ")}; licences in licences.txt */` },
 });
-await build({
+const styles = await build({
   entryPoints: ["dashboard.css"],
   outfile: new URL("dashboard.css", target).pathname,
   minify: true,
 });
+// A brace that is missing is only a warning, and makes half a page ugly.
+if (scripts.warnings.length + styles.warnings.length) process.exit(1);
 const licences = shipped.map((name) => `${name} ${version(name)}\n\n${readFileSync(`node_modules/${name}/LICENSE`, "utf8")}`);
 writeFileSync(new URL("licences.txt", target), licences.join("\n----\n\n"));
 copyFileSync("drop.svg", new URL("drop.svg", target));
