@@ -92,7 +92,7 @@ class Visitor:
 
     def leave(self) -> None:
         self.context.close()
-        assert self.faults == []
+        assert not self.faults, "\n".join(self.faults)
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):

@@ -92,6 +92,14 @@ document.body.addEventListener("click", (event) => {
   }
 });
 dialog.addEventListener("close", () => announce("record"));
+// Nobody knows what became of a press without an answer; pressed again, it says.
+document.body.addEventListener("htmx:sendError", (event) => {
+  told(false);
+  if (!dialog.open || event.detail.target.id !== "dialog-part") return;
+  const sentence = document.getElementById("unanswered") ?? document.createElement("p");
+  Object.assign(sentence, { id: "unanswered", className: "refused", role: "alert", textContent: dialog.dataset.unanswered });
+  document.getElementById("dialog-part").prepend(sentence);
+});
 
 // What changed is marked for a moment ----------------------------------------------------------------------------
 
