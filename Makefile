@@ -16,10 +16,10 @@ CODE := $(wildcard src tests bench)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types format pulled-plug fuzz simulate bench drift docs assets locale lock wheel clean
+.PHONY: help demo test lint types format pulled-plug fuzz simulate bench drift docs assets locale screenshots lock wheel clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 # Ctrl-C is how a demo ends, so it is not an error.
 demo: .venv/run.stamp ## Set up and run the demo
@@ -70,6 +70,9 @@ locale: .venv/test.stamp ## Write the dashboard's catalogues anew
 COMPILE := $(PY) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' $(LOCK_ARGS) pyproject.toml requirements/run.in
 
+screenshots: .venv/test.stamp ## Take pictures of every page of the dashboard, into screenshots/
+	$(PY) -m tests.browser.screenshots
+
 lock: ## Write requirements/*.txt anew
 	$(INSTALL) $(UV)
 	$(COMPILE) --output-file requirements/run.txt
@@ -81,7 +84,7 @@ wheel: .venv/run.stamp ## Build dist/catchment-*.whl
 	$(PY) -m flit_core.wheel --outdir dist
 
 clean: ## Remove everything that make has made
-	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/acceptance/js/node_modules
+	rm -rf .venv dist screenshots .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/acceptance/js/node_modules
 	@find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/run.stamp: requirements/run.txt pyproject.toml tools/install

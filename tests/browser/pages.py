@@ -136,7 +136,8 @@ DIALOGS: Final[dict[str, Act]] = {
 
 def name_of(path: str) -> str:
     """What a page is called in a list or a file name."""
-    return path.replace("/accounts/{account}", "").strip("/").replace("/{number}", "-one").replace("/", "-")
+    plain = path.strip("/").replace("/{number}", "-one").replace("/", "-")
+    return plain.replace("accounts-{account}-", "") if "{account}" in path else f"operator-{plain}"
 
 
 def owner_of(path: str) -> str:

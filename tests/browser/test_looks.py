@@ -19,6 +19,9 @@ from tests.browser.visitor import NARROW, WIDE, Visitor
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 LOOKS: dict[Literal["light", "dark"], list[str]] = {"light": [], "dark": ["color-contrast"]}
 """What is looked for in which look: all rules, and in the other the one that colours can break."""
+OVER = """Math.max(...[document.documentElement, ...document.querySelectorAll("dialog[open]")]
+    .map(one => one.scrollWidth - one.clientWidth))"""
+"""By how much a page, or the dialog on it, is wider than it is shown."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def barriers(page: Page) -> list[str]:
         for look, rules in LOOKS.items():
             page.emulate_media(color_scheme=look, reduced_motion="reduce")
             found += [f"{width} {look}: {sentence}" for sentence in violations(page, rules)]
-        over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        over = page.evaluate(OVER)
         found += [f"{width}: {over} pixels are over the edge"] if over else []
     return found
 
