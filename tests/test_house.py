@@ -48,6 +48,7 @@ FLOORS = {
     "admin": 6,
     "scenario": 6,
     "records": 6,
+    "everybody": 6,
     "health": 6,
     "schedule": 6,
     "app": 7,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,15 +13,11 @@ from catchment.cli.desk import Desk, Exit, account_of, asset_of, exit_of, taken,
 from catchment.cli.screen import Column
 
 if TYPE_CHECKING:
-    from catchment.errors import Rejection
-    from catchment.ledger.balance import AccountId
+    from catchment.everybody import Tally
     from catchment.ledger.commands import AssetCollection, AutoCollection
     from catchment.ledger.journal import Record
     from catchment.venue import Preview, Venue
-    from catchment.writer import Answer
 
-AT_ONCE: Final = 1_000
-"""Accounts handed to the writer together; as many again are read meanwhile."""
 REASONS_TOLD: Final = 10
 
 
@@ -184,45 +178,14 @@ def _weight_sentence(weights: dict[str, Any]) -> str:
 # All accounts ---------------------------------------------------------------------------------------------------------
 
 
-class Tally:
-    """What came of a collection of many accounts; its size does not grow with them."""
-
-    def __init__(self) -> None:
-        self.accounts = 0
-        self.skipped = 0
-        self.collections = 0
-        self.transfers = 0
-        self.refused: Counter[Rejection] = Counter()
-        self.moved: Counter[str] = Counter()
-
-    def add(self, answers: Sequence[Answer]) -> None:
-        from catchment.errors import Rejection
-
-        moved = self.moved
-        self.accounts += len(answers)
-        for answer in answers:
-            if isinstance(answer, Rejection):
-                self.refused[answer] += 1
-                continue
-            transfers = answer.record.transfers
-            self.collections += 1
-            self.transfers += len(transfers)
-            for transfer in transfers:
-                moved[transfer.asset] += transfer.amount
-
-    @property
-    def exit_code(self) -> Exit:
-        """Unknown weighs most, for it must be looked into."""
-        codes = {exit_of(rejection) for rejection in self.refused}
-        return next((code for code in (Exit.UNKNOWN, Exit.STORE, Exit.REFUSED) if code in codes), Exit.DONE)
-
-
 def _collect_all(desk: Desk) -> None:
+    from catchment import everybody
+
     async def work(venue: Venue) -> tuple[Tally, records.Assets]:
-        total = await _count(venue) if screen.errors_on_terminal() else None
-        tally = Tally()
+        total = (await venue.counts()).accounts if screen.errors_on_terminal() else None
+        tally = everybody.Tally()
         with screen.progress("collecting", total) as progress:
-            await _sweep(venue, tally, progress)
+            await everybody.collect(venue, tally, progress)
         return tally, venue.assets
 
     tally, assets = desk.run(work)
@@ -239,40 +202,13 @@ def _collect_all(desk: Desk) -> None:
         "moved": {asset: assets[asset].text(units) for asset, units in sorted(tally.moved.items())},
     }
     desk.answer(document, lambda: _print_tally(tally, assets))
-    click.get_current_context().exit(tally.exit_code)
+    click.get_current_context().exit(_exit_code(tally))
 
 
-async def _count(venue: Venue) -> int:
-    count = 0
-    async for page in venue.accounts():
-        count += len(page)
-    return count
-
-
-async def _sweep(venue: Venue, tally: Tally, progress: Callable[[int], None]) -> None:
-    """Two portions under way: while the writer works on one, the next is read."""
-    from catchment.ledger.commands import AutoCollection, Trigger
-
-    command = AutoCollection(Trigger.OPERATOR)
-    at_once = max(1, min(AT_ONCE, venue.settings.queue // 2))
-    waiting: deque[asyncio.Future[list[Answer]]] = deque()
-    async for portion in _enrolled(venue, tally, at_once):
-        waiting.append(venue.submit_all([(account, command) for account in portion]))
-        if len(waiting) == 2:
-            tally.add(await waiting.popleft())
-            progress(tally.accounts + tally.skipped)
-    while waiting:
-        tally.add(await waiting.popleft())
-    progress(tally.accounts + tally.skipped)
-
-
-async def _enrolled(venue: Venue, tally: Tally, at_once: int) -> AsyncIterator[list[AccountId]]:
-    """Accounts in Portfolio Margin, in portions; the others are counted as skipped."""
-    async for page in venue.accounts():
-        ids = [account.id for account in page if account.portfolio_margin]
-        tally.skipped += len(page) - len(ids)
-        for start in range(0, len(ids), at_once):
-            yield ids[start : start + at_once]
+def _exit_code(tally: Tally) -> Exit:
+    """Unknown weighs most, for it must be looked into."""
+    codes = {exit_of(rejection) for rejection in tally.refused}
+    return next((code for code in (Exit.UNKNOWN, Exit.STORE, Exit.REFUSED) if code in codes), Exit.DONE)
 
 
 def _print_tally(tally: Tally, assets: records.Assets) -> None:
