@@ -118,6 +118,34 @@ def test_asking_about_a_ban_charges_nothing() -> None:
     assert weights.used(HERE, START) == used
 
 
+def test_a_lifted_ban_is_over_and_nobody_brings_it_back() -> None:
+    weights = Weights(10)
+    exhausted(weights, START)
+    weights.charge(HERE, 1, START)
+    (ban,) = weights.bans(START)
+    weights.lift(HERE, ban.banned_until - 1, START)
+    assert weights.banned(HERE, START) is not None, "another ban, that lasts longer"
+    weights.lift(HERE, ban.banned_until, START)
+    assert weights.banned(HERE, START) is None
+    assert refused(weights.charge(HERE, 1, START))[0] == 429, "what was used stays used"
+    weights.learn(ban, START)
+    assert weights.bans(START) == [], "told by a server that did not know it was lifted"
+    exhausted(weights, START + MINUTE_MS)
+    assert refused(weights.charge(HERE, 1, START + MINUTE_MS)) == (418, 240)
+    (longer,) = weights.bans(START + MINUTE_MS)
+    assert longer.banned_until > ban.banned_until
+    weights.learn(longer, START + MINUTE_MS)
+    weights.lift(HERE, ban.banned_until, START + MINUTE_MS)
+    assert weights.bans(START + MINUTE_MS) == [longer], "the old lift does not end it"
+
+
+def test_a_ban_that_is_told_only_later_was_lifted_before() -> None:
+    weights = Weights(10)
+    weights.lift(HERE, START + 2 * MINUTE_MS, START)
+    weights.learn(Counted(HERE, 0, 0, 0, START + 2 * MINUTE_MS, 1), START)
+    assert weights.banned(HERE, START) is None
+
+
 def test_refusals_are_borne_with_anew_each_minute() -> None:
     weights = Weights(10)
     for minute in range(5):

@@ -34,6 +34,7 @@ from catchment.ledger.commands import (
 )
 from catchment.ledger.journal import Record, Stored
 from catchment.ledger.quota import DAY_MS, HOUR_MS
+from catchment.limits import Counted
 from catchment.request_keeper import KEPT_AT_ONCE, RequestKeeper
 from catchment.signature import Algorithm, Permission, sign_hmac
 from catchment.store.base import Account
@@ -461,6 +462,25 @@ def test_notes_are_noticed_by_another_process(lasting: str) -> None:
             assert not await other.keep("link", "once", "again", replace=False)
             assert [await venue.drop("link", "once") for venue in (other, one)] == [True, False]
             assert await one.all_kept("link") == []
+        finally:
+            await other.close()
+
+    run(lasting, scene)
+
+
+def test_a_ban_is_lifted_at_every_server(lasting: str) -> None:
+    async def scene(one: Venue) -> None:
+        assert not await one.lift_ban("192.0.2.7"), "it has none"
+        other = await Venue.open(Settings(store=lasting))
+        try:
+            ban = Counted("192.0.2.7", 0, 0, 0, one.clock.now() + 120_000, 1)
+            for venue in (one, other):
+                venue.weights.learn(ban, venue.clock.now())
+            assert await one.lift_ban("192.0.2.7")
+            assert one.weights.bans(one.clock.now()) == []
+            async with asyncio.timeout(10):
+                while other.weights.bans(other.clock.now()):
+                    await asyncio.sleep(0.01)
         finally:
             await other.close()
 

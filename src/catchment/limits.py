@@ -72,6 +72,7 @@ class _Address(msgspec.Struct):
     refused: int = 0
     bans: int = 0
     banned_until: int = 0
+    lifted_until: int = 0
     untold: int = 0
     untold_refused: int = 0
 
@@ -193,7 +194,7 @@ class Weights:
                 self._begin(counted.address, entry, counted.minute)
             entry.used = max(entry.used, counted.used + entry.untold)
             entry.refused = max(entry.refused, counted.refused + entry.untold_refused)
-        if counted.banned_until > entry.banned_until:
+        if counted.banned_until > max(entry.banned_until, entry.lifted_until):
             entry.banned_until, entry.bans = counted.banned_until, counted.bans
 
     def bans(self, now: int) -> list[Counted]:
@@ -203,6 +204,16 @@ class Weights:
             for address, entry in self._addresses.items()
             if entry.banned_until > now
         ]
+
+    def lift(self, address: str, until: int, now: int) -> None:
+        """End a ban that lasts no longer than `until` (milliseconds), also if other servers tell of it later. What was
+        used stays used, and the next ban is longer, as it would have been: so it is told by lasting longer."""
+        entry = self._addresses.get(address)
+        if entry is None:
+            entry = self._remember(address)
+        entry.lifted_until = max(entry.lifted_until, until)
+        if now < entry.banned_until <= until:
+            entry.banned_until, entry.refused = now, 0
 
     def _remember(self, address: str) -> _Address:
         if len(self._addresses) >= MAX_ADDRESSES:

@@ -48,6 +48,8 @@ NOBODY: Final = AccountId(bytes(ID_BYTES))
 """An id that is never given: its time is 1970."""
 WATCHED_EVERY_S: Final = 0.1
 """How long a key revoked by another process may still be taken, and its records unnoticed, in seconds."""
+LIFTED: Final = "lifted-ban"
+"""The kind of note that ends an address's ban: named by the address, its text is until when the ban was."""
 
 ASSETS: Final = [
     "USDT",
@@ -171,6 +173,7 @@ class Venue:
         self._keys_version = store.keys_version()
         self.notes_version = store.notes_version()
         """Another number whenever a note was kept or dropped, by whomever: for who remembers what notes say."""
+        self._lifted_version: int | None = None
         self.newest = store.newest()
         """The newest sequence known here, by whomever it was written: what a subscriber's cursor is woken by."""
         self.listeners: list[Listener] = []
@@ -359,6 +362,14 @@ class Venue:
             yield page
             after = page[-1].id
 
+    async def accounts_before(self, before: AccountId | None, limit: int) -> list[Account]:
+        """The last accounts, or the last of those before one, in the order they were made."""
+        return await self._read(self._store.accounts_before, before, limit)
+
+    async def accounts_after(self, after: AccountId | None, limit: int) -> list[Account]:
+        """The first accounts, or the first of those after one, in the order they were made."""
+        return await self._read(self._store.accounts, after, limit)
+
     # API keys ------------------------------------------------------------------------------------------------------
 
     async def add_key(
@@ -454,6 +465,10 @@ class Venue:
                 continue
             failed = False
             self.notes_version = notes_version
+            if self._lifted_version != notes_version:
+                for note in await self.all_kept(LIFTED):
+                    self.weights.lift(note.name, int(note.text), self.clock.now())
+                self._lifted_version = notes_version
             self._landed(newest)
             if version != self._keys_version:
                 self._keys_version = version
@@ -492,6 +507,18 @@ class Venue:
 
     async def _noted(self) -> None:
         self.notes_version = await self._read(self._store.notes_version)
+
+    # Bans ----------------------------------------------------------------------------------------------------------
+
+    async def lift_ban(self, address: str) -> bool:
+        """End the ban of an address here at once, and at every other server of this store within 0.1 s; False if there
+        is none here."""
+        now = self.clock.now()
+        until = max((ban.banned_until for ban in self.weights.bans(now) if ban.address == address), default=0)
+        if until:
+            await self.keep(LIFTED, address, str(until), expires=until)
+            self.weights.lift(address, until, now)
+        return bool(until)
 
     # Requests, for people to look at -------------------------------------------------------------------------------
 

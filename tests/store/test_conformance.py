@@ -477,6 +477,13 @@ def test_accounts_are_read_in_pages_by_id(engine: Engine, store: Store) -> None:
             found += [account.id for account in page]
             after = page[-1].id
         assert found == ids
+        backwards: list[AccountId] = []
+        before = None
+        while page := store.accounts_before(before, limit):
+            assert len(page) <= limit
+            backwards[:0] = [account.id for account in page]
+            before = page[0].id
+        assert backwards == ids
 
 
 # API keys ------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from catchment.signature import ApiKey
 
 SCHEMA_VERSION: Final = 4
 """The newest schema of an SQLite file."""
+ABOVE_ALL: Final = AccountId(b"\xff" * 17)
+"""Greater than the id of any account."""
 TAKEN: Final = "an account or a key is there already"
 
 
@@ -237,6 +239,10 @@ class Store(Protocol):
 
     def accounts(self, after: AccountId | None, limit: int) -> list[Account]:
         """At most `limit` accounts in the order of their ids, those greater than `after`."""
+        ...
+
+    def accounts_before(self, before: AccountId | None, limit: int) -> list[Account]:
+        """At most `limit` accounts in the order of their ids: the last of those less than `before`, or of all."""
         ...
 
     def admit(self, accounts: Sequence[Account], keys: Sequence[ApiKey]) -> None:

@@ -115,6 +115,12 @@ class MemoryStore:
             start = bisect_right(ids, after) if after is not None else 0
             return [self._accounts[account] for account in ids[start : start + limit]]
 
+    def accounts_before(self, before: AccountId | None, limit: int) -> list[Account]:
+        with self._lock:
+            ids = sorted(self._accounts)
+            end = bisect_left(ids, before) if before is not None else len(ids)
+            return [self._accounts[account] for account in ids[max(0, end - limit) : end]]
+
     def add_key(self, key: ApiKey) -> bool:
         with self._lock:
             if key.api_key in self._keys:

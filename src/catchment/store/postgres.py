@@ -24,7 +24,7 @@ from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.ledger.quota import use_of
 from catchment.signature import ApiKey
 from catchment.store import connections
-from catchment.store.base import TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import ABOVE_ALL, TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
 from catchment.store.connections import DAMAGED, FAILURES, SQL, Connection, Connections, Row, failing, reason
 from catchment.store.request_table import RequestTable
 from catchment.store.statements import key_of_row, parts, row_of_key
@@ -200,6 +200,9 @@ class PostgresStore:
 
     def accounts(self, after: AccountId | None, limit: int) -> list[Account]:
         return [_account(row) for row in self._fetch("accounts", after or b"", limit)]
+
+    def accounts_before(self, before: AccountId | None, limit: int) -> list[Account]:
+        return [_account(row) for row in self._fetch("accounts_before", before or ABOVE_ALL, limit)][::-1]
 
     def add_key(self, key: ApiKey) -> bool:
         return self._link.run(self._transact, partial(_add, accounts=[], keys=[key]))

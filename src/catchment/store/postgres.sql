@@ -302,6 +302,10 @@ SELECT account FROM name_of_account WHERE name = $1;
 -- across accounts: it lists them
 SELECT id, name, portfolio_margin, created FROM account WHERE id > $1 ORDER BY id LIMIT $2;
 
+-- name: accounts_before
+-- across accounts: it lists them
+SELECT id, name, portfolio_margin, created FROM account WHERE id < $1 ORDER BY id DESC LIMIT $2;
+
 -- name: take_key
 INSERT INTO key_of_account (api_key, account) VALUES ($1, $2) /* times */ ON CONFLICT (api_key) DO NOTHING;
 

@@ -23,7 +23,17 @@ from catchment.errors import Refused
 from catchment.ledger.balance import AccountId, AccountState, QuotaUse, decode_state, encode_state
 from catchment.ledger.journal import Record, Stored, decode_record
 from catchment.signature import ApiKey
-from catchment.store.base import SCHEMA_VERSION, TAKEN, Account, Note, Share, StoreDamaged, StoreFailed, StoreUnknown
+from catchment.store.base import (
+    ABOVE_ALL,
+    SCHEMA_VERSION,
+    TAKEN,
+    Account,
+    Note,
+    Share,
+    StoreDamaged,
+    StoreFailed,
+    StoreUnknown,
+)
 from catchment.store.checkpoint import Checkpointer
 from catchment.store.mark import Mark
 from catchment.store.request_file import RequestFile
@@ -217,6 +227,11 @@ class SqliteStore:
     def accounts(self, after: AccountId | None, limit: int) -> list[Account]:
         rows = self._reader().execute(SQL["accounts"], {"after": after or b"", "limit": limit})
         return [account for account in map(_account, rows) if account is not None]
+
+    @_failing()
+    def accounts_before(self, before: AccountId | None, limit: int) -> list[Account]:
+        rows = self._reader().execute(SQL["accounts_before"], {"before": before or ABOVE_ALL, "limit": limit})
+        return [account for account in map(_account, rows) if account is not None][::-1]
 
     def admit(self, accounts: Sequence[Account], keys: Sequence[ApiKey]) -> None:
         with self._write() as writer:

@@ -258,6 +258,9 @@ SELECT id, name, portfolio_margin, created, checksum FROM account WHERE name = :
 -- name: accounts
 SELECT id, name, portfolio_margin, created, checksum FROM account WHERE id > :after ORDER BY id LIMIT :limit;
 
+-- name: accounts_before
+SELECT id, name, portfolio_margin, created, checksum FROM account WHERE id < :before ORDER BY id DESC LIMIT :limit;
+
 -- name: count
 SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM api_key WHERE revoked = 0);
 
