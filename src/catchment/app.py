@@ -48,8 +48,8 @@ async def serve(
                 shared(settings.weights, rest.weights, venue.clock),
                 schedule.running(venue),
                 contextlib.aclosing(Door(venue)) as door,
+                contextlib.aclosing(Dashboard(venue, rest.weights)) as pages,
             ):
-                pages = Dashboard(venue, rest.weights)
                 server = Server(configuration(Faces(rest, Health(venue), pages), door), pages.end)
                 await _serve(server, listener, venue, settings, opened)
         finally:

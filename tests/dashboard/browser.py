@@ -220,5 +220,6 @@ def open_venues(*people: str, **settings: Any) -> Iterator[Venues]:
                 account = "" if name == "op" else venues.account(name).hex()
                 runner.run(venues.people.put(name, PASSWORD, account))
             yield venues
+            runner.run(venues.dashboard.aclose())
         finally:
             runner.run(venue.close())

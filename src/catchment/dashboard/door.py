@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
 
 from catchment.limits import Weights
 from catchment.venue import Venue
 
+if TYPE_CHECKING:
+    from catchment.dashboard.site import Site
+
 Scope = MutableMapping[str, Any]
-Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
 class Dashboard:
@@ -20,7 +22,7 @@ class Dashboard:
         self._venue = venue
         self._weights = weights
         self._ended = asyncio.Event()
-        self._opening: asyncio.Task[Application] | None = None
+        self._opening: asyncio.Task[Site] | None = None
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if self._opening is None:
@@ -32,10 +34,16 @@ class Dashboard:
         """Have the live connections end, or the server would wait for them."""
         self._ended.set()
 
-    async def _open(self) -> Application:
+    async def aclose(self) -> None:
+        """Stop what long work was begun on a page, while the venue is still open."""
+        self.end()
+        if self._opening is not None:
+            await (await self._opening).close()
+
+    async def _open(self) -> Site:
         return await asyncio.to_thread(self._load)
 
-    def _load(self) -> Application:
+    def _load(self) -> Site:
         from catchment.dashboard.site import Site  # noqa: PLC0415 - a fifth of a second
 
         return Site(self._venue, self._weights, self._ended)

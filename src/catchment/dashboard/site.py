@@ -13,10 +13,11 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from catchment import errors
-from catchment.dashboard import accounts, acts, assets, collect, history, live, requests, sign_in, wallets
+from catchment.dashboard import accounts, acts, assets, collect, history, live, overview, requests, sign_in, wallets
 from catchment.dashboard.people import People
 from catchment.dashboard.visit import LANGUAGE, LOOK, ROOT, Page, Visit, from_here, read_form
 from catchment.dashboard.words import LANGUAGES, LOOKS, Words, chosen
+from catchment.dashboard.works import Works
 from catchment.errors import OPERATOR_CODES, Refused, Rejection
 from catchment.limits import Weights
 from catchment.venue import Venue
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 PAGES: Final[tuple[Page, ...]] = (
     *sign_in.PAGES,
     *accounts.PAGES,
+    *overview.PAGES,
     *wallets.PAGES,
     *collect.PAGES,
     *acts.PAGES,
@@ -60,6 +62,7 @@ class Site:
         self._weights = weights
         self._ended = ended
         self._people = People(venue)
+        self._works = Works(venue, overview.WORKS)
         self._words = {language: Words(language) for language in LANGUAGES}
         self._files = assets.Files()
         self._tabs = tuple(page for page in PAGES if page.title)
@@ -73,6 +76,10 @@ class Site:
             ],
             redirect_slashes=False,
         )
+
+    async def close(self) -> None:
+        """Stop what long work there is."""
+        await self._works.close()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def guarded(message: Any) -> None:
@@ -113,6 +120,7 @@ class Site:
             self._tabs,
             self._files.addresses,
             self._ended.is_set,
+            self._works,
         )
 
     async def _answer(self, page: Page, visit: Visit) -> Response | Rejection:

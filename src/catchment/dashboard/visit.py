@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from catchment import errors
 from catchment.dashboard.people import People, Session, form_token
 from catchment.dashboard.words import Words
+from catchment.dashboard.works import Works
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import Trigger
@@ -55,6 +56,7 @@ class Visit:
     assets: Mapping[str, str]
     """The addresses of our script and style, by file name."""
     ended: Callable[[], bool]
+    works: Works
     session: Session | None = None
     token: str = ""
     account: AccountId = field(default=AccountId(b""))
