@@ -83,10 +83,10 @@ def test_it_is_followed_from_another_process(tmp_path: Path, monkeypatch: pytest
             assert len(begun) == 1, "one at a time"
             first = await told(other, State.RUNNING, 0)
             begun[0].steps.put_nowait(True)
-            assert (await told(other, State.RUNNING, 1)).outcome == b'{"counted":1}'
+            assert bytes((await told(other, State.RUNNING, 1)).outcome) == b'{"counted":1}'
             begun[0].steps.put_nowait(False)
             last = await told(other, State.DONE, 1)
-            assert (last.begun, last.outcome) == (first.begun, b'{"counted":1}')
+            assert (last.begun, bytes(last.outcome)) == (first.begun, b'{"counted":1}')
             await turn_is_free(other)
             await other.begin("count", 0)
             assert len(begun) == 1, "a page that did not know of it begins nothing"
@@ -105,7 +105,7 @@ def test_one_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.
             begun[0].steps.put_nowait(True)
             begun[0].steps.put_nowait(ValueError("no such number"))
             last = await told(served, State.FAILED, 1)
-            assert last.outcome == b'{"counted":1}', "what it did until then"
+            assert bytes(last.outcome) == b'{"counted":1}', "what it did until then"
             await turn_is_free(served)
             await served.begin("count", last.begun)
             assert len(begun) == 2, "it may be begun again"
