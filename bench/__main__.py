@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import alone, ceiling, on_postgres, over_http, servers, start, stream, whole, writing
+from bench import alone, ceiling, on_postgres, over_http, pages, servers, start, stream, whole, writing
 from bench.figure import Figure, Plan, table
 
 PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[Plan], list[Figure]]] = {
     alone.PART: alone.measure,
     start.PART: start.measure,
     stream.PART: stream.measure,
+    pages.PART: pages.measure,
     writing.PART: writing.measure,
     whole.PART: whole.measure,
     on_postgres.PART: on_postgres.measure,

@@ -17,11 +17,11 @@ import msgspec
 
 from bench.load import SECRET, api_key
 from catchment.errors import Rejection
-from catchment.ledger.balance import GENESIS, AccountId, AccountState, Balance, encode_state
+from catchment.ledger.balance import GENESIS, AccountId, AccountState, Balance, QuotaUse, encode_state
 from catchment.ledger.commands import Adjustment, AutoCollection, Reason, Trigger
 from catchment.ledger.journal import Record, digest_of
 from catchment.ledger.ledger import apply, decide
-from catchment.ledger.quota import Rules
+from catchment.ledger.quota import HOUR_MS, Rules
 from catchment.store.sqlite import MILESTONE_EVERY, SqliteStore
 from catchment.store.statements import SQL, checksum
 from catchment.venue import Venue
@@ -44,6 +44,9 @@ _JOURNAL = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _HELD = "UPDATE holding SET head = ?, state = ?, checksum = ? WHERE account = ?"
+QUOTA = "api_hour"
+MANY = 400
+"""Uses of the quota after which those of the last hour are counted again."""
 SCRIPTS = 16
 """Accounts whose numbers leave the same remainder have the same history, but for their digests."""
 
@@ -113,7 +116,7 @@ def add_history(path: Path, accounts: int, each: int) -> None:
     """
     ids = [account_id(number) for number in range(accounts)]
     digests = [GENESIS] * accounts
-    states = [AccountState() for _ in range(SCRIPTS)]
+    states = [AccountState() for _ in range(min(SCRIPTS, accounts))]
     with closing(_unsafe(path)) as connection:
         connection.execute("BEGIN")
         for turn in range(each):
@@ -134,6 +137,9 @@ def _turn(state: AccountState, turn: int, script: int) -> Record:
     asset, (wallet, units) = list(FUNDS.items())[turn % len(FUNDS)]
     profit = Adjustment(wallet, asset, units + script, Reason.REALIZED_PNL)
     command = AutoCollection(Trigger.API) if turn % (len(FUNDS) + 1) == len(FUNDS) else profit
+    told = state.quotas.get(QUOTA)
+    if told is not None and told.used > MANY:  # counted from the journal, as the writer does before it refuses
+        state.quotas[QUOTA] = QuotaUse(MADE_MS + turn * TURN_MS - HOUR_MS, HOUR_MS // TURN_MS // (len(FUNDS) + 1))
     record = decide(account_id(0), state, command, MADE_MS + turn * TURN_MS, Rules())
     if isinstance(record, Rejection):
         raise RuntimeError(f"a command of the history was refused: {record.sentence}")

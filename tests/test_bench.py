@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import capacity, ceiling, process, seed, whole, writing
+from bench import capacity, ceiling, pages, process, seed, whole, writing
 from bench.capacity import BUSY, CORES, HEAD, Engine, Size
 from bench.figure import AT_MOST, Figure, Plan, table
 from bench.load import COLLECT, PING, SECRET, Work, requests
@@ -68,6 +68,30 @@ def test_the_whole_venue_is_verified_and_collected(tmp_path: Path) -> None:
     assert figures["its memory"] > 10
     assert figures["collect --all, 2,000 accounts"] > 0
     assert list(tmp_path.glob("*.db")) == []
+
+
+def test_the_history_of_one_account_is_as_long_as_it_is_made(tmp_path: Path) -> None:
+    path, each = tmp_path / "long.db", 2_403
+    seed.add_accounts(path, 1)
+    seed.add_history(path, 1, each)
+    store = SqliteStore(path)
+    verdict = asyncio.run(auditor.verify(store, store.address, writing.RULES))
+    assert (verdict.records, verdict.accounts, verdict.findings) == (each, 1, [])
+    store.close()
+
+
+def test_the_pages_of_history_are_measured(tmp_path: Path) -> None:
+    figures = pages.measure_history(Plan(tmp_path, quick=True))
+    assert all(figure.value > 0 for figure in figures)
+    assert [figure.goal for figure in figures if figure.unit == "x"] == [pages.FLAT] * 2
+
+
+@pytest.mark.skipif(not pages.chromium(), reason="there is no Chromium on the path")
+def test_the_first_page_is_measured(tmp_path: Path) -> None:
+    figures = {figure.name: figure for figure in pages.measure_first(Plan(tmp_path, quick=True))}
+    assert figures["first page ready"].value > 1
+    assert figures["transferred"].reached
+    assert figures["transferred"].value > 20, "script and style were transferred, too"
 
 
 def test_the_table_says_what_was_reached() -> None:
