@@ -34,7 +34,7 @@ def test_nobody_sees_anything_without_a_session(venues: Venues) -> None:
 def test_a_password_opens_the_own_account(venues: Venues) -> None:
     browser = venues.browser()
     answer = browser.sign_in("alice")
-    assert answer.goes == "/dashboard/"
+    assert answer.goes == venues.path("alice", "wallets")
     page = browser.follow("/dashboard/")
     assert page.status == 200
     assert 'id="account" title="' + venues.account("alice").hex() in page.text
@@ -136,7 +136,7 @@ def test_attempts_at_the_same_time_are_all_counted(venues: Venues) -> None:
 def test_a_link_signs_in_once(venues: Venues) -> None:
     path = f"/dashboard/link/{venues.run(venues.people.make_link(venues.account('bob').hex()))}"
     first, second = venues.browser(), venues.browser()
-    assert first.get(path).goes == "/dashboard/"
+    assert first.get(path).goes == venues.path("bob", "wallets")
     assert ">bob</span>" in first.follow("/").text
     refused = second.get(path)
     assert refused.status == 410

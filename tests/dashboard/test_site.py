@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from catchment.dashboard import assets
-from catchment.dashboard.site import PAGES
+from catchment.dashboard.site import FIRST, PAGES, Site
 from tests.dashboard.browser import Venues, open_venues
 
 FIRST_PAGE_BYTES = 250_000
@@ -108,6 +108,22 @@ def test_files_are_kept_for_ever_under_the_hash_of_what_is_in_them(venues: Venue
         assert browser.get(path).body == gzip.decompress(answer.body)
         assert browser.get(path.replace("/static/", "/static/f")).status == 404
     assert browser.get("/dashboard/static/..%2f/people.py").status == 404
+
+
+def test_what_the_first_sign_in_waits_for_is_ready_before_it(venues: Venues) -> None:
+    venues.browser().get("/dashboard/sign-in")
+
+    async def warmed() -> Site:
+        assert venues.dashboard._warming is not None
+        await venues.dashboard._warming
+        assert venues.dashboard._opening is not None
+        return await venues.dashboard._opening
+
+    site = venues.run(warmed())
+    for words in site._words.values():
+        assert words.pages.cache is not None
+        ready = {name for _loader, name in words.pages.cache.keys()}  # noqa: SIM118 - a cache is no dictionary
+        assert set(FIRST) <= ready
 
 
 def test_the_first_page_is_small(venues: Venues) -> None:

@@ -181,7 +181,9 @@ function draw() {
   box.replaceChildren(picture);
 }
 
-htmx.onLoad(draw);
+// At once, before the page is shown for the first time; then for every part that comes.
+draw();
+htmx.onLoad((part) => part === document.body || draw());
 let resizing = null;
 window.addEventListener("resize", () => {
   clearTimeout(resizing);

@@ -23,6 +23,7 @@ class Dashboard:
         self._weights = weights
         self._ended = asyncio.Event()
         self._opening: asyncio.Task[Site] | None = None
+        self._warming: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if self._opening is None:
@@ -39,9 +40,13 @@ class Dashboard:
         self.end()
         if self._opening is not None:
             await (await self._opening).close()
+        if self._warming is not None:
+            await self._warming
 
     async def _open(self) -> Site:
-        return await asyncio.to_thread(self._load)
+        site = await asyncio.to_thread(self._load)
+        self._warming = asyncio.create_task(asyncio.to_thread(site.warm))
+        return site
 
     def _load(self) -> Site:
         from catchment.dashboard.site import Site  # noqa: PLC0415 - a fifth of a second

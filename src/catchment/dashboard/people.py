@@ -181,6 +181,11 @@ class People:
         return errors.SIGN_IN_LOCKED(-(-wait // MINUTE_MS), retry_after=-(-wait // 1000))
 
 
+def prepare() -> None:
+    """Hash what the first attempt to sign in needs; blocks."""
+    _decoy()
+
+
 def link_path(token: str) -> str:
     """Where a link leads, on whatever address the venue is reached."""
     return f"/dashboard/link/{token}"

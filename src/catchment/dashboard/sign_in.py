@@ -7,6 +7,7 @@ from typing import Final
 from starlette.responses import Response
 
 from catchment import errors
+from catchment.dashboard.people import Session
 from catchment.dashboard.visit import LANGUAGE, LOOK, ROOT, Page, Visit
 from catchment.dashboard.words import LANGUAGES, LOOKS
 from catchment.errors import Rejection
@@ -15,9 +16,7 @@ from catchment.errors import Rejection
 async def home(visit: Visit) -> Response | Rejection:
     """To what this person looks at first."""
     assert visit.session is not None  # the page is not open
-    return visit.go(
-        f"{ROOT}/accounts" if visit.session.operator else f"{ROOT}/accounts/{visit.session.account}/wallets"
-    )
+    return visit.go(_first_page(visit.session))
 
 
 async def show(visit: Visit) -> Response | Rejection:
@@ -65,7 +64,12 @@ async def prefer(visit: Visit) -> Response | Rejection:
 async def _enter(visit: Visit, token: str) -> Response:
     if visit.token:  # another session of this browser
         await visit.people.sign_out(visit.token)
-    return visit.remember(visit.go(f"{ROOT}/"), visit.cookie, token, session=True)
+    session = await visit.people.session(token)
+    return visit.remember(visit.go(_first_page(session) if session else f"{ROOT}/"), visit.cookie, token, session=True)
+
+
+def _first_page(session: Session) -> str:
+    return f"{ROOT}/accounts" if session.operator else f"{ROOT}/accounts/{session.account}/wallets"
 
 
 PAGES: Final = (

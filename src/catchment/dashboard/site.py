@@ -14,7 +14,7 @@ from starlette.routing import Route, Router
 
 from catchment import errors
 from catchment.dashboard import accounts, acts, assets, collect, history, live, overview, requests, sign_in, wallets
-from catchment.dashboard.people import People
+from catchment.dashboard.people import People, prepare
 from catchment.dashboard.visit import LANGUAGE, LOOK, ROOT, Page, Visit, from_here, read_form
 from catchment.dashboard.words import LANGUAGES, LOOKS, Words, chosen
 from catchment.dashboard.works import Works
@@ -37,6 +37,8 @@ PAGES: Final[tuple[Page, ...]] = (
 )
 """Every page. Those with a title are the tabs, in this order."""
 
+FIRST: Final = ("wallets.html", "layout.html", "wallets_part.html")
+"""The templates of the first page."""
 METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 HEADERS: Final = (
     (
@@ -76,6 +78,13 @@ class Site:
             ],
             redirect_slashes=False,
         )
+
+    def warm(self) -> None:
+        """Make ready what the first sign-in would wait for; blocks, and changes nothing."""
+        prepare()
+        for words in self._words.values():
+            for template in FIRST:
+                words.pages.get_template(template)
 
     async def close(self) -> None:
         """Stop what long work there is."""
