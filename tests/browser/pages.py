@@ -17,6 +17,7 @@ from tests.browser.visitor import Visitor
 
 COLLECT: Final = "/papi/v1/auto-collection"
 REQUESTS: Final = 4
+BANNED: Final = "192.0.2.9"
 NO_PAGES: Final = ("/", "/link/{secret}", "/accounts/{account}/live", "/accounts/{account}/export/{form}")
 """Addresses that lead on, or answer with something else."""
 
@@ -50,6 +51,13 @@ class Stage:
             Adjustment(Wallet.CM, "BNB", 150_000_000, Reason.COMMISSION),
             Deposit("ETH", 10_000_000),
         )
+        house.do(self._banned)
+
+    async def _banned(self, venue: Venue) -> None:
+        """Somebody who asked for more than there is, and went on."""
+        now = venue.clock.now()
+        while not venue.weights.bans(now):
+            venue.weights.charge(BANNED, venue.weights.per_minute, now)
 
     async def _newest_request(self, venue: Venue) -> int:
         while not (newest := await venue.newest_request()):
@@ -132,6 +140,33 @@ DIALOGS: Final[dict[str, Act]] = {
     "nothing": _nothing,
 }
 """The dialogs over the wallets, in an order in which each has something to show."""
+
+
+def _all_confirmed(visitor: Visitor) -> None:
+    page = visitor.page
+    page.click("#confirm-button")
+    expect(page.locator("#collection-state")).to_have_attribute("data-state", "done")
+
+
+def _added_up(visitor: Visitor) -> None:
+    page = visitor.page
+    page.click("#add-up")
+    expect(page.locator("#totals-state")).to_have_attribute("data-state", "done")
+    expect(page.locator("#sound")).to_be_visible()
+
+
+def _all_asked(visitor: Visitor) -> None:
+    visitor.page.goto("/dashboard/venue")
+    visitor.page.click("#collect-all")
+    expect(visitor.page.locator("#dialog")).to_be_visible()
+
+
+VENUE: Final[dict[str, Act]] = {
+    "collect-all": _all_asked,
+    "all-collected": _all_confirmed,
+    "added-up": _added_up,
+}
+"""What the operator does to the whole venue, one after the other."""
 
 
 def name_of(path: str) -> str:

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, sync_playwright
 from catchment.clock import FrozenClock
 from tests.browser import visitor
 from tests.browser.conftest import TOOL
-from tests.browser.house import frozen
-from tests.browser.pages import AT_THE_DOOR, DIALOGS, Stage, name_of, owner_of
+from tests.browser.house import OPERATOR, frozen
+from tests.browser.pages import AT_THE_DOOR, DIALOGS, VENUE, Stage, name_of, owner_of
 from tests.browser.visitor import NARROW, WIDE, Visitor
 
 FOLDER: Final = Path(__file__).parents[2] / "screenshots"
@@ -52,6 +52,9 @@ def take(chromium: Browser, stage: Stage, language: str) -> None:
     for name, act in DIALOGS.items():
         act(people["alice"])
         picture(people["alice"], f"dialog-{name}-{language}")
+    for name, act in VENUE.items():
+        act(people[OPERATOR])
+        picture(people[OPERATOR], f"operator-{name}-{language}")
     for each in (stranger, *people.values()):
         each.leave()
 

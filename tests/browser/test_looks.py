@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from catchment.clock import FrozenClock
 from catchment.ledger.commands import AutoCollection, Trigger
 from tests.browser.conftest import Visit
-from tests.browser.house import PASSWORD, Started, frozen, records, settle
-from tests.browser.pages import AT_THE_DOOR, DIALOGS, Stage, owner_of
+from tests.browser.house import OPERATOR, PASSWORD, Started, frozen, records, settle
+from tests.browser.pages import AT_THE_DOOR, DIALOGS, VENUE, Act, Stage, owner_of
 from tests.browser.visitor import NARROW, WIDE, Visitor
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
@@ -81,11 +81,12 @@ def test_no_barrier_on_any_page(stage: Stage, visit: Visit) -> None:
         assert (path, barriers(visitor.page)) == (path, [])
 
 
-def test_no_barrier_in_any_dialog(stage: Stage, visit: Visit) -> None:
-    visitor = visit(stage.house, "alice")
-    for name, act in DIALOGS.items():
+@pytest.mark.parametrize(("name", "acts"), [("alice", DIALOGS), (OPERATOR, VENUE)])
+def test_no_barrier_in_any_dialog(stage: Stage, visit: Visit, name: str, acts: dict[str, Act]) -> None:
+    visitor = visit(stage.house, name)
+    for what, act in acts.items():
         act(visitor)
-        assert (name, barriers(visitor.page)) == (name, [])
+        assert (what, barriers(visitor.page)) == (what, [])
 
 
 def test_the_language_is_the_browser_s_until_one_is_chosen(stage: Stage, visit: Visit) -> None:
