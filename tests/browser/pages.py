@@ -18,7 +18,13 @@ from tests.browser.visitor import Visitor
 COLLECT: Final = "/papi/v1/auto-collection"
 REQUESTS: Final = 4
 BANNED: Final = "192.0.2.9"
-NO_PAGES: Final = ("/", "/link/{secret}", "/accounts/{account}/live", "/accounts/{account}/export/{form}")
+NO_PAGES: Final = (
+    "/",
+    "/link/{secret}",
+    "/accounts/{account}/live",
+    "/accounts/{account}/export/{form}",
+    *(f"/venue/{piece}" for piece in ("health", "totals", "collection")),
+)
 """Addresses that lead on, or answer with something else."""
 
 Act = Callable[[Visitor], object]
