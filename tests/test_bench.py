@@ -86,14 +86,6 @@ def test_the_pages_of_history_are_measured(tmp_path: Path) -> None:
     assert [figure.goal for figure in figures if figure.unit == "x"] == [pages.FLAT] * 2
 
 
-@pytest.mark.skipif(not pages.chromium(), reason="there is no Chromium on the path")
-def test_the_first_page_is_measured(tmp_path: Path) -> None:
-    figures = {figure.name: figure for figure in pages.measure_first(Plan(tmp_path, quick=True))}
-    assert figures["first page ready"].value > 1
-    assert figures["transferred"].reached
-    assert figures["transferred"].value > 20, "script and style were transferred, too"
-
-
 def test_the_table_says_what_was_reached() -> None:
     slow = Figure("part", "slow", 3.0, "s", 2.0, AT_MOST)
     fast = Figure("part", "fast", 70_000, "/s", 60_000)

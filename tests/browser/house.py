@@ -113,7 +113,7 @@ class Frozen:
                 self._schedule = Schedule(venue)
                 rest = Rest(venue)
                 pages = Dashboard(venue, rest.weights)
-                async with aclosing(Door(venue)) as door:
+                async with aclosing(Door(venue)) as door, aclosing(pages):
                     server = Server(configuration(Faces(rest, Health(venue), pages), door), pages.end)
                     self._began.set_result((asyncio.get_running_loop(), venue, server))
                     await server.serve([listener])
