@@ -591,7 +591,8 @@ def test_a_store_that_is_away_is_told_once_and_asked_again(
 
 
 def test_a_damaged_account_is_left_out(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(states, "FOLD_AT_ONCE", 1)
+    for after in ("FOLD_EVERY", "FOLD_AT_ONCE"):
+        monkeypatch.setattr(states, after, 1)
 
     async def before(venue: Venue, clock: FrozenClock) -> None:
         for number in range(7):
