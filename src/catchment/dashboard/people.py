@@ -9,7 +9,7 @@ import asyncio
 import secrets
 from functools import cache
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from argon2 import PasswordHasher
@@ -69,6 +69,13 @@ class Session(msgspec.Struct, frozen=True):
         return f"Session({self.person!r})"
 
 
+class Entered(NamedTuple):
+    """Who has signed in: the token of the session, and the notes of attempts that count no more."""
+
+    token: str
+    attempts: list[str]
+
+
 class People:
     """The people of one venue, and the ways in."""
 
@@ -98,8 +105,8 @@ class People:
         """Forget a person; every session of theirs ends."""
         return None if await self._venue.drop(PERSON, name) else errors.NO_SUCH_PERSON(name)
 
-    async def sign_in(self, name: str, password: str, address: str) -> str | Rejection:
-        """The token of a new session. Who is unknown gets the same answer, after the same work, as a wrong password."""
+    async def sign_in(self, name: str, password: str, address: str) -> Entered | Rejection:
+        """A new session. Who is unknown gets the same answer, after the same work, as a wrong password."""
         by_address = await self._attempt(f"address:{address}", ATTEMPTS_OF_AN_ADDRESS)
         if isinstance(by_address, Rejection):
             return by_address
@@ -112,10 +119,13 @@ class People:
             fits = await asyncio.to_thread(_fits, person, password[: LONGEST_PASSWORD + 1])
         if person is None or not fits:
             return errors.SIGN_IN_FAILED()
-        for number in range(ATTEMPTS_OF_A_NAME):
-            await self._venue.drop(ATTEMPT, f"{subject}:{number}")
-        await self._venue.drop(ATTEMPT, by_address)
-        return await self._begin(person.name, person.account, _digest(person.password))
+        attempts = [by_address, *(f"{subject}:{number}" for number in range(ATTEMPTS_OF_A_NAME))]
+        return Entered(await self._begin(person.name, person.account, _digest(person.password)), attempts)
+
+    async def forgive(self, entered: Entered) -> None:
+        """Count the attempts before a session no more; nobody has to wait for it."""
+        for attempt in entered.attempts:
+            await self._venue.drop(ATTEMPT, attempt)
 
     async def make_link(self, account: str) -> str:
         """The token of a link that signs in once, within ten minutes. `account` as in `Person`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from starlette.background import BackgroundTask
 from starlette.responses import Response
 
 from catchment import errors
@@ -27,13 +28,16 @@ async def show(visit: Visit) -> Response | Rejection:
 async def sign_in(visit: Visit) -> Response | Rejection:
     """Name and password; a refusal stands over the form."""
     name = visit.form.get("name", "")
-    token = await visit.people.sign_in(name, visit.form.get("password", ""), visit.address)
-    if isinstance(token, Rejection):
-        response: Response = visit.render("sign_in.html", token.status, name=name, sentence=visit.words.refusal(token))
-        if token.retry_after is not None:
-            response.headers["retry-after"] = str(token.retry_after)
+    entered = await visit.people.sign_in(name, visit.form.get("password", ""), visit.address)
+    if isinstance(entered, Rejection):
+        sentence = visit.words.refusal(entered)
+        response: Response = visit.render("sign_in.html", entered.status, name=name, sentence=sentence)
+        if entered.retry_after is not None:
+            response.headers["retry-after"] = str(entered.retry_after)
         return response
-    return await _enter(visit, token)
+    response = await _enter(visit, entered.token)
+    response.background = BackgroundTask(visit.people.forgive, entered)
+    return response
 
 
 async def by_link(visit: Visit) -> Response | Rejection:
