@@ -32,7 +32,7 @@ def test_every_account_is_collected_and_followed_from_another_process(tmp_path: 
         page.click("#confirm-button")
         expect(page.locator("#collection-state")).to_have_attribute("data-state", "done")
         other.goto(VENUE)
-        moved = other.locator("#moved tr[data-asset=USDT] data")
+        moved = other.locator("#moved-by-asset tr[data-asset=USDT] data")
         expect(moved).to_have_attribute("value", "2469135.00000000")
         assert [len(records(here, account)) for account in accounts] == [count + 1 for count in before]
         other.click("#add-up")
