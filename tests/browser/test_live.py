@@ -84,7 +84,7 @@ def test_a_page_recovers_when_its_server_comes_back(restarted: Started, visit: V
         page.click("#aggregate")
         page.click("#confirm-button")
         expect(page.locator("#done")).to_be_visible()
-        visitor.faulted(LOST)
+        visitor.forgive(LOST)
     finally:
         house.stop()
 
