@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser import visitor
-from tests.browser.house import House, Started, hire
+from tests.browser.house import Frozen, House, Started, frozen, hire
 from tests.browser.visitor import Visitor
 
 TOOL = Path(__file__).parents[2] / "tools" / "chromium"
 
 Visit = Callable[..., Visitor]
+Freeze = Callable[[int], Frozen]
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +52,18 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 
 
 @pytest.fixture
-def visit(chromium: Browser) -> Iterator[Visit]:
+def freeze() -> Iterator[Freeze]:
+    """Opens venues on frozen clocks, as `frozen` does; they stay until their visitors have left."""
+    with ExitStack() as stack:
+
+        def opened(now: int) -> Frozen:
+            return stack.enter_context(frozen(now))
+
+        yield opened
+
+
+@pytest.fixture
+def visit(chromium: Browser, freeze: Freeze) -> Iterator[Visit]:
     """Brings somebody to a house; at the end nothing may have gone wrong in any of their browsers."""
     visitors: list[Visitor] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, expect
 
 from catchment.ledger.commands import (
     Adjustment,
@@ -21,7 +21,7 @@ from catchment.ledger.commands import (
 from catchment.wallet import Wallet
 from tests.browser.conftest import Visit
 from tests.browser.house import Started, records, settle, submit
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import Held
 
 COLLECTED = AutoCollection(Trigger.BUTTON)
 
@@ -32,7 +32,8 @@ def commands(house: Started, account: str, *kinds: type[Command]) -> list[Comman
 
 
 def amounts(rows: Locator) -> dict[str, str]:
-    """By asset the exact amounts of a table of moves."""
+    """By asset the exact amounts of a table of moves, once it is there."""
+    expect(rows.first).to_be_visible()
     cells = "rows => rows.map(row => [row.dataset.asset + ' ' + (row.dataset.from ?? row.dataset.in ?? row.dataset.to),"
     found: list[tuple[str, str]] = rows.evaluate_all(cells + " row.querySelector('data').value])")
     return dict(found)
@@ -157,24 +158,6 @@ def test_a_double_click_moves_money_once(house: Started, visit: Visit, asset: st
     assert len(commands(house, account, AutoCollection, AssetCollection)) == 1
 
 
-def held_back(visitor: Visitor, tabs: list[Page]) -> list[Route]:
-    """Press in every tab, and hold the requests back until all have been sent."""
-    waiting: list[Route] = []
-
-    def hold(route: Route) -> None:
-        if route.request.method == "POST":
-            waiting.append(route)
-        else:
-            route.continue_()
-
-    visitor.context.route("**/collect", hold)
-    for tab in tabs:
-        with tab.expect_request(lambda request: request.method == "POST"):
-            tab.click("#confirm-button")
-    assert len(waiting) == len(tabs)
-    return waiting
-
-
 def test_two_tabs_that_press_at_once_move_money_once(house: Started, visit: Visit) -> None:
     account = settle(house, "tabs")
     visitor = visit(house, "tabs")
@@ -182,7 +165,10 @@ def test_two_tabs_that_press_at_once_move_money_once(house: Started, visit: Visi
     for tab in tabs:
         tab.click("#aggregate")
         expect(tab.locator("#confirm-button")).to_be_visible()
-    for route in held_back(visitor, tabs):
+    held = [Held(tab, "**/collect", "POST") for tab in tabs]
+    for tab in tabs:
+        tab.click("#confirm-button")
+    for route in [each.wait() for each in held]:
         route.continue_()
     for tab in tabs:
         expect(tab.locator("#done")).to_be_visible()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwright, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Playwright, Request, Route, expect
 
 from tests.browser.house import PASSWORD, House
 
@@ -35,6 +36,30 @@ def browser(playwright: Playwright, path: str) -> Iterator[Browser]:
         yield chromium
     finally:
         chromium.close()
+
+
+class Held:
+    """The first request of a kind that a page sends from now on, held back until it is let go."""
+
+    def __init__(self, page: Page, pattern: str, method: str = "GET") -> None:
+        self._routes: list[Route] = []
+        self._page = page
+        self._method = method
+        page.route(pattern, self._hold)
+
+    def _hold(self, route: Route) -> None:
+        if route.request.method == self._method and not self._routes:
+            self._routes.append(route)
+        else:
+            route.continue_()
+
+    def wait(self) -> Route:
+        """Until it is held."""
+        give_up = time.monotonic() + PATIENCE_MS / 1_000
+        while not self._routes:
+            assert time.monotonic() < give_up
+            self._page.evaluate("new Promise(requestAnimationFrame)")
+        return self._routes[0]
 
 
 class Visitor:
@@ -86,13 +111,13 @@ class Visitor:
 
     def faulted(self, pattern: str) -> None:
         """Take off the faults that fit; there must be some."""
-        before = len(self.faults)
-        self.forgive(pattern)
-        assert len(self.faults) < before, (pattern, self.faults)
+        assert self.forgive(pattern), (pattern, self.faults)
 
-    def forgive(self, pattern: str) -> None:
-        """Take off the faults that fit, if there are any: whether a page asks while nobody answers is a matter of time."""
-        self.faults[:] = [fault for fault in self.faults if not re.search(pattern, fault)]
+    def forgive(self, pattern: str) -> list[str]:
+        """Take off the faults that fit, if there are any; gives them."""
+        found = [fault for fault in self.faults if re.search(pattern, fault)]
+        self.faults[:] = [fault for fault in self.faults if fault not in found]
+        return found
 
     def leave(self) -> None:
         self.context.close()

@@ -31,13 +31,13 @@ function connect() {
     known = event.lastEventId;
     announce("record");
   });
-  source.addEventListener("request", () => htmx.trigger(document.body, "request"));
+  source.addEventListener("request", () => announce("request"));
   source.addEventListener("weight", () => announce("weight"));
   source.addEventListener("bye", () => location.assign(signedOut));
 }
 
 // Parts of the page listen on the body. They are told at once, then not more often than they should ask, and always of
-// the last event.
+// the last event: not while one of them asks, for the answer may be older, and takes the place of who would ask again.
 const waiting = new Map();
 
 function announce(name) {
@@ -45,8 +45,9 @@ function announce(name) {
     waiting.set(name, true);
     return;
   }
-  htmx.trigger(document.body, name);
-  waiting.set(name, false);
+  const asking = document.querySelector("[hx-trigger*='from:body'].htmx-request") !== null;
+  if (!asking) htmx.trigger(document.body, name);
+  waiting.set(name, asking);
   setTimeout(() => {
     const again = waiting.get(name);
     waiting.delete(name);
@@ -108,10 +109,19 @@ const values = (root) =>
     `${cell.parentElement.dataset.asset} ${cell.dataset.place}`, cell,
   ]));
 
+// A button that is replaced between press and release is not pressed.
+let pressed = false;
+window.addEventListener("pointerdown", () => (pressed = true), true);
+for (const over of ["pointerup", "pointercancel"]) window.addEventListener(over, () => setTimeout(() => (pressed = false)), true);
+
 let before = null;
 document.body.addEventListener("htmx:beforeSwap", (event) => {
   const { target, xhr } = event.detail;
   if (target.id === "dialog-part") return;
+  if (pressed) {
+    event.detail.shouldSwap = false;
+    ["record", "request"].forEach(announce);
+  }
   // What cannot be read just now keeps the numbers there are; the next event, or the next half minute, tries again.
   event.detail.shouldSwap &&= xhr.status < 400;
   told(xhr.status < 400 && source?.readyState === EventSource.OPEN);
