@@ -1,5 +1,5 @@
-"""What every test shares: hypothesis never fails a test for being slow, because the machine may be; and a server for
-databases, started when the first test asks for it."""
+"""What every test shares: hypothesis never fails a test for being slow, because the machine may be, and draws other
+examples each time, in CI too; and a server for databases, started when the first test asks for it."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 from tests import databases
 
-hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.register_profile("house", deadline=None, derandomize=False, print_blob=True)
 hypothesis.settings.load_profile("house")
 
 _SERVER = os.environ.get(databases.SERVER_VARIABLE, "")
