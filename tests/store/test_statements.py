@@ -21,7 +21,7 @@ KEY_OF = {
 """Of each table that grows with accounts, the column that says where a row lives. The last two are look-up tables: what
 must be unique among all accounts leads them."""
 ON_ONE_MACHINE = {"meta", "asset", "batch", "turn", "note", "request"}
-ACROSS_ACCOUNTS = {"accounts", "count", "rows_of_batches", "tail", "touched"}
+ACROSS_ACCOUNTS = {"accounts", "accounts_before", "count", "rows_of_batches", "tail", "touched"}
 
 TABLE = re.compile(r"CREATE (?:UNLOGGED )?TABLE (\w+) \((.*?)\n\)", re.S)
 USED = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE) (\w+)(?: AS (\w+))?")
