@@ -66,6 +66,13 @@ MUCH: Final = 16
 """An address that used this part of its minute since the last exchange is told of at once, not at the next one."""
 
 
+def caller(client: tuple[str, int] | None) -> str:
+    """The address that a connection counts for, given its other end. A socket for both families writes the IPv4 address
+    10.1.2.3 as ::ffff:10.1.2.3."""
+    address = client[0] if client else ""
+    return address.removeprefix("::ffff:") if "." in address else address
+
+
 class _Address(msgspec.Struct):
     minute: int = 0
     used: int = 0

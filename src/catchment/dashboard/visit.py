@@ -18,7 +18,7 @@ from catchment.dashboard.works import Works
 from catchment.errors import Rejection
 from catchment.ledger.balance import AccountId
 from catchment.ledger.commands import Trigger
-from catchment.limits import MAX_BODY_BYTES, MAX_PARAMETERS, Weights
+from catchment.limits import MAX_BODY_BYTES, MAX_PARAMETERS, Weights, caller
 from catchment.venue import Venue
 
 ROOT: Final = "/dashboard"
@@ -71,9 +71,7 @@ class Visit:
     @property
     def address(self) -> str:
         """The caller's, as the REST face counts it."""
-        client = self.request.client
-        address = client.host if client else ""
-        return address.removeprefix("::ffff:") if "." in address else address
+        return caller(self.request.client)
 
     @property
     def secure(self) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 
 from catchment import errors
 from catchment.errors import OPERATOR_CODES, Refused, Rejection
-from catchment.limits import MAX_BODY_BYTES, MAX_QUERY_BYTES
+from catchment.limits import MAX_BODY_BYTES, MAX_QUERY_BYTES, caller
 from catchment.papi import download
 from catchment.papi.contract import ADDRESS, SAPI_IP, SAPI_UID, Endpoint
 from catchment.papi.endpoints import ENDPOINTS
@@ -65,7 +65,7 @@ class Rest:
         began = perf_counter_ns()
         endpoint = self._routes.get((scope["method"], scope["path"]))
         now = self._venue.clock.now()
-        address = _address(scope)
+        address = caller(scope.get("client"))
         request = Request(scope["query_string"], b"", _api_key(scope), address, now, scope["headers"])
         if endpoint is None:
             return await self._unknown(scope, send, request, began)
@@ -219,13 +219,6 @@ def _api_key(scope: Scope) -> bytes | None:
         if name == b"x-mbx-apikey":
             return value
     return None
-
-
-def _address(scope: Scope) -> str:
-    """The caller's. A socket for both families writes the IPv4 address 10.1.2.3 as ::ffff:10.1.2.3."""
-    client = scope.get("client")
-    address: str = client[0] if client else ""
-    return address.removeprefix("::ffff:") if "." in address else address
 
 
 async def _body(receive: Receive) -> bytes | Rejection:
